@@ -1,0 +1,1 @@
+"""Causal columns: pure functions from bars to features."""

@@ -1,0 +1,376 @@
+"""Typed settings: `config/hourglass.yaml` < environment `HOURGLASS_*` < command line.
+
+Nested keys take a double underscore in the environment and lists are JSON:
+`HOURGLASS_EXCHANGE__BASE_URL=http://127.0.0.1:8070`, `HOURGLASS_UNIVERSE='["BTC/USDT"]'`.
+An unknown key is refused with the nearest known name.
+"""
+
+import difflib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pipelines.clock import TIMEFRAMES
+from pipelines.errors import ConfigError
+from serving.config import CostConfig, RiskConfig
+from training.config import TrainingConfig
+
+PREFIX = "HOURGLASS_"
+# Where things are and how the command itself behaves; not keys of the settings tree.
+_NOT_KEYS = frozenset({"HOURGLASS_CONFIG"})
+SHIPPED_YAML = Path(__file__).resolve().parent.parent / "config" / "hourglass.yaml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ExchangeConfig(_Section):
+    """How the venue's public REST API is reached."""
+
+    base_url: str | None = Field(
+        None,
+        description="Another host that speaks the venue's API (the simulator, a proxy); null means the real exchange.",
+    )
+    timeout_seconds: float = Field(10.0, gt=0, description="Longest wait for one answer.")
+    max_attempts: int = Field(
+        6, ge=1, description="Attempts at one request before the source counts as unavailable."
+    )
+    backoff_seconds: float = Field(
+        0.5,
+        ge=0,
+        description="First pause between attempts; doubles, with full jitter; Retry-After wins.",
+    )
+    max_backoff_seconds: float = Field(60.0, ge=0, description="Longest pause between attempts.")
+    circuit_failures: int = Field(
+        20,
+        ge=1,
+        description="Failed attempts in a row, over all requests, that open the circuit breaker.",
+    )
+    parallel_requests: int = Field(
+        4, ge=1, description="Requests under way at once, within the venue's rate limit."
+    )
+    rate_limit_per_minute: int | None = Field(
+        None, ge=1, description="Requests a minute; null means the venue's own published limit."
+    )
+
+
+class IngestConfig(_Section):
+    """What is fetched and what counts as a restatement."""
+
+    history_start: str = Field(
+        "2021-01-01T00:00Z", description="First bar a backfill without --start asks for."
+    )
+    restatement_hours: float = Field(
+        48.0,
+        ge=0,
+        description="A closed bar restated within this age is overwritten and counted; an older difference is a contract violation.",
+    )
+    repair_hours: float = Field(
+        48.0, ge=0, description="Gaps younger than this are asked for again every hour."
+    )
+
+
+class ExtraMarket(_Section):
+    """A market that is ingested and checked but not traded."""
+
+    venue: str = Field(description="ccxt exchange id.")
+    timeframe: str = Field("1h", description="1m, 5m, 15m, 1h, 4h or 1d.")
+    symbols: tuple[str, ...] = Field(description="ccxt unified symbols.")
+
+
+class LakeConfig(_Section):
+    """Where the Parquet lake is."""
+
+    uri: str | None = Field(None, description="Folder or s3:// address; null means <home>/lake.")
+    storage_options: dict[str, str] = Field(
+        default_factory=dict,
+        description="Options of the object store, e.g. AWS_ENDPOINT_URL; secrets belong in the environment.",
+    )
+    retention_days: float = Field(30.0, ge=0, description="How far time travel reaches back.")
+
+
+class MlflowConfig(_Section):
+    """Where runs and models are."""
+
+    tracking_uri: str | None = Field(
+        None,
+        description="MLflow server; null means the database itself, which the server of `hourglass up` shows.",
+    )
+    artifact_uri: str | None = Field(
+        None, description="Folder or s3:// address of artifacts; null means <home>/artifacts."
+    )
+    experiment: str = Field("hourglass", description="Experiment of the training runs.")
+    registered_model: str = Field("hourglass", description="Name in the model registry.")
+
+
+class BooksConfig(_Section):
+    """The paper books."""
+
+    initial_cash: float = Field(
+        100_000.0, gt=0, description="Capital of every book, quote currency."
+    )
+    baselines: tuple[Literal["buy_and_hold", "ema_crossover"], ...] = Field(
+        ("buy_and_hold", "ema_crossover"), description="Strategies that trade beside the models."
+    )
+    max_challengers: int = Field(
+        5, ge=0, description="Challengers that keep a book; the oldest beyond this is retired."
+    )
+
+
+class FeaturesConfig(_Section):
+    """Which features make the set."""
+
+    families: tuple[str, ...] = Field((), description="Families of features/; empty means all.")
+
+
+class StackConfig(_Section):
+    """Ports and size of the local stack of `hourglass up`."""
+
+    host: str = Field("127.0.0.1", description="Address the user interfaces listen on.")
+    airflow_port: int = Field(8080, ge=1, le=65535, description="Airflow UI and API.")
+    mlflow_port: int = Field(5000, ge=1, le=65535, description="MLflow UI and API.")
+    executor: Literal["LocalExecutor", "CeleryExecutor"] = Field(
+        "LocalExecutor", description="Airflow executor; CeleryExecutor needs broker_url."
+    )
+    broker_url: str | None = Field(
+        None, description="Celery broker, e.g. redis://127.0.0.1:6379/0."
+    )
+    parallelism: int = Field(4, ge=1, description="Airflow tasks at once.")
+    sla_minutes: float = Field(
+        10.0, gt=0, description="The hourly chain must be done this long after the hour."
+    )
+
+
+class Settings(_Section):
+    """All settings of one run, resolved."""
+
+    home: Path = Field(
+        Path("~/.hourglass"), description="All state: lake, database, artifacts, logs."
+    )
+    database_url: str | None = Field(
+        None,
+        description="Any PostgreSQL server, e.g. postgresql://user@host:5432/postgres; null means the embedded one under home.",
+    )
+    venue: str = Field("binance", description="ccxt exchange id of the traded market.")
+    timeframe: str = Field("1h", description="Bar that is traded: 1m, 5m, 15m, 1h, 4h or 1d.")
+    universe: tuple[str, ...] = Field(
+        (
+            "BTC/USDT",
+            "ETH/USDT",
+            "SOL/USDT",
+            "XRP/USDT",
+            "ADA/USDT",
+            "BNB/USDT",
+            "DOGE/USDT",
+            "AVAX/USDT",
+            "LINK/USDT",
+            "LTC/USDT",
+        ),
+        min_length=1,
+        description="Traded symbols, ccxt unified.",
+    )
+    extra_markets: tuple[ExtraMarket, ...] = Field(
+        (), description="Markets that are ingested and checked beside the traded one."
+    )
+    exchange: ExchangeConfig = ExchangeConfig()
+    ingest: IngestConfig = IngestConfig()
+    lake: LakeConfig = LakeConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    training: TrainingConfig = TrainingConfig()
+    mlflow: MlflowConfig = MlflowConfig()
+    books: BooksConfig = BooksConfig()
+    costs: CostConfig = CostConfig()
+    risk: RiskConfig = RiskConfig()
+    stack: StackConfig = StackConfig()
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @field_validator("timeframe")
+    @classmethod
+    def _known_timeframe(cls, timeframe: str) -> str:
+        if timeframe not in TIMEFRAMES:
+            raise ValueError(f"use one of {', '.join(TIMEFRAMES)}")
+        return timeframe
+
+    @property
+    def lake_uri(self) -> str:
+        """The lake's resolved address."""
+        return self.lake.uri or str(self.home / "lake")
+
+    @property
+    def artifact_uri(self) -> str:
+        """The resolved address of MLflow artifacts."""
+        return self.mlflow.artifact_uri or str(self.home / "artifacts")
+
+
+class ResolvedSettings(BaseModel):
+    """Settings with the origin of every key ("default", the YAML's path, the variable, "command line")."""
+
+    model_config = ConfigDict(frozen=True)
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+def load_settings(
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    config: Path | None = None,
+) -> Settings:
+    """Return the settings: defaults < YAML < environment < `overrides` (dotted keys)."""
+    return resolve_settings(overrides, environ=environ, config=config).settings
+
+
+def resolve_settings(
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    config: Path | None = None,
+) -> ResolvedSettings:
+    """Resolve the settings and say where each key comes from.
+
+    Parameters
+    ----------
+    overrides : mapping, optional
+        Dotted keys to values, e.g. ``{"home": "/tmp/h", "stack.mlflow_port": 5001}``.
+    environ : mapping, optional
+        The environment; the process's own by default.
+    config : Path, optional
+        A YAML file; by default `HOURGLASS_CONFIG`, else `<home>/hourglass.yaml`, else the one that
+        is shipped.
+
+    Raises
+    ------
+    ConfigError
+        On an unknown key (with the nearest known name), a wrong type, or an unreadable file.
+    """
+    environ = os.environ if environ is None else environ
+    overrides = {k: v for k, v in (overrides or {}).items() if v is not None}
+    from_environment = dict(_from_environment(environ))
+    home = overrides.get("home") or from_environment.get("home", (None, ""))[0] or "~/.hourglass"
+    path = _find_yaml(config, environ, Path(home).expanduser())
+
+    values: dict[str, tuple[Any, str]] = {}
+    if path is not None:
+        values.update({key: (value, str(path)) for key, value in _read_yaml(path)})
+    values.update(from_environment)
+    values.update({key: (value, "command line") for key, value in overrides.items()})
+    for key, (_, origin) in values.items():
+        _refuse_unknown(key, origin)
+
+    tree: dict[str, Any] = {}
+    for key, (value, _) in values.items():
+        _plant(tree, key.split("."), value)
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(*_explain(error, values)) from None
+    origins = dict.fromkeys(known_keys(), "default")
+    origins.update({key: origin for key, (_, origin) in values.items()})
+    return ResolvedSettings(settings=settings, origins=origins)
+
+
+def known_keys() -> list[str]:
+    """Return every dotted key of the settings tree, in order."""
+    return list(_leaves(Settings))
+
+
+def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _leaves(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, tuple[Any, str]]]:
+    for variable in sorted(environ):
+        if not variable.startswith(PREFIX) or variable in _NOT_KEYS:
+            continue
+        key = variable.removeprefix(PREFIX).lower().replace("__", ".")
+        text = environ[variable]
+        yield key, (_parse(text), f"${variable}")
+
+
+def _parse(text: str) -> Any:
+    if text.lstrip()[:1] in ("[", "{"):
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            return text
+    return None if text == "null" else text
+
+
+def _find_yaml(config: Path | None, environ: Mapping[str, str], home: Path) -> Path | None:
+    chosen = config or (
+        Path(environ["HOURGLASS_CONFIG"]) if environ.get("HOURGLASS_CONFIG") else None
+    )
+    if chosen is not None:
+        if not chosen.is_file():
+            raise ConfigError(
+                f"configuration file {chosen} does not exist",
+                remedy="check --config or HOURGLASS_CONFIG",
+            )
+        return chosen
+    return next((p for p in (home / "hourglass.yaml", SHIPPED_YAML) if p.is_file()), None)
+
+
+def _read_yaml(path: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}", remedy="mend the file") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(
+            f"{path} is not a mapping of keys", remedy="start from config/hourglass.yaml"
+        )
+    known = set(known_keys())
+    yield from _flatten(tree, "", known)
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str, known: set[str]) -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict) and key not in known:
+            yield from _flatten(value, f"{key}.", known)
+        elif value is not None or key not in known:
+            yield key, value
+
+
+def _refuse_unknown(key: str, origin: str) -> None:
+    known = known_keys()
+    if key in known or any(
+        key.startswith(f"{k}.") for k in known if k.endswith(("_options", "_params"))
+    ):
+        return
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else "`hourglass config` lists the known keys"
+    raise ConfigError(f"setting {key!r} ({origin}) is not known", remedy=hint)
+
+
+def _plant(tree: dict[str, Any], path: list[str], value: Any) -> None:
+    for name in path[:-1]:
+        tree = tree.setdefault(name, {})
+    tree[path[-1]] = value
+
+
+def _explain(error: ValidationError, values: Mapping[str, tuple[Any, str]]) -> tuple[str]:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        origin = next(
+            (o for k, (_, o) in values.items() if key == k or key.startswith(f"{k}.")), "default"
+        )
+        lines.append(f"{key} = {problem['input']!r} ({origin}): {problem['msg']}")
+    return ("; ".join(lines),)

@@ -1,0 +1,1 @@
+"""One step a file = one Airflow task = one `hourglass` verb."""

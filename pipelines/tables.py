@@ -1,0 +1,248 @@
+"""The data contracts of the lake: name, key, columns, dtypes, units, ranges, nullability.
+
+A contract is data. `lake.py` enforces dtypes, keys and nullability on every write, `quality.py`
+turns the ranges and row rules into Great Expectations suites, the documentation prints them.
+Every market table has the key `(venue, symbol, known_at)`; `known_at` is the UTC instant at which
+a trader could first have known the row.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+INSTANT = pl.Datetime("us", "UTC")
+KEY = ("venue", "symbol", "known_at")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its type, unit and the range outside which a value is a contract violation.
+
+    Parameters
+    ----------
+    name : str
+    dtype : polars.DataType
+    unit : str
+        In square-bracket convention without the brackets, e.g. ``quote``, ``base``, ``fraction``.
+    nullable : bool
+        Null means "the venue did not say", never zero. NaN and infinity are always refused.
+    ge, gt, le : float or None
+        Inclusive lower, exclusive lower and inclusive upper bound.
+    """
+
+    name: str
+    dtype: pl.DataType
+    unit: str = ""
+    nullable: bool = False
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """A relation that holds inside every row, as a Polars expression that is true where it holds."""
+
+    name: str
+    holds: pl.Expr
+    message: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """The contract of one lake table.
+
+    `audit_columns` are stamps of when a row was written: they are ignored when a re-run is
+    compared with what stands. `partitioned` tables are split by calendar month of `known_at`.
+    `open_columns` tables carry further float32 columns named by another contract (features).
+    """
+
+    name: str
+    doc: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = KEY
+    rules: tuple[RowRule, ...] = ()
+    audit_columns: tuple[str, ...] = ()
+    partitioned: bool = True
+    open_columns: bool = False
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """Map the column names to their Polars dtypes, in order."""
+        return {column.name: column.dtype for column in self.columns}
+
+    def empty(self) -> pl.DataFrame:
+        """Return a frame of this contract without rows."""
+        return pl.DataFrame(schema=self.schema)
+
+    def column(self, name: str) -> Column:
+        """Return the column called `name`; KeyError if the contract has none."""
+        return next(c for c in self.columns if c.name == name) if name in self.schema else _no(name)
+
+
+def _no(name: str) -> Column:
+    raise KeyError(name)
+
+
+_MARKET_KEY = (
+    Column("venue", pl.String()),
+    Column("symbol", pl.String()),
+    Column("known_at", INSTANT, "UTC"),
+)
+
+
+def bars_table(name: str = "bars") -> Table:
+    """Return the contract of a bars table: `bars` for the traded timeframe, `bars_1m` ... beside it."""
+    return Table(
+        name=name,
+        doc="Closed OHLCV bars as the venue published them. Missing bars stay missing.",
+        columns=(
+            *_MARKET_KEY,
+            Column("open_time", INSTANT, "UTC"),
+            Column("open", pl.Float64(), "quote", gt=0),
+            Column("high", pl.Float64(), "quote", gt=0),
+            Column("low", pl.Float64(), "quote", gt=0),
+            Column("close", pl.Float64(), "quote", gt=0),
+            Column("volume", pl.Float64(), "base", ge=0),
+            Column("quote_volume", pl.Float64(), "quote", nullable=True, ge=0),
+            Column("trades", pl.Int64(), "count", nullable=True, ge=0),
+            Column("taker_buy_volume", pl.Float64(), "base", nullable=True, ge=0),
+            Column("ingested_at", INSTANT, "UTC"),
+        ),
+        rules=(
+            RowRule(
+                "high_is_highest",
+                (pl.col("high") >= pl.max_horizontal("open", "close", "low")),
+                "high below open, close or low",
+            ),
+            RowRule(
+                "low_is_lowest",
+                (pl.col("low") <= pl.min_horizontal("open", "close", "high")),
+                "low above open, close or high",
+            ),
+            RowRule(
+                "known_after_open",
+                pl.col("known_at") > pl.col("open_time"),
+                "known_at <= open_time",
+            ),
+            RowRule(
+                "taker_within_volume",
+                pl.col("taker_buy_volume").is_null()
+                | (pl.col("taker_buy_volume") <= pl.col("volume") * (1 + 1e-9) + 1e-9),
+                "taker_buy_volume above volume",
+            ),
+        ),
+        audit_columns=("ingested_at",),
+    )
+
+
+BARS = bars_table()
+
+FEATURES = Table(
+    name="features",
+    doc="One float32 column a feature, null where its window is not valid.",
+    columns=_MARKET_KEY,
+    open_columns=True,
+)
+
+_SCORE_COLUMNS = (
+    Column("p_down", pl.Float64(), "probability", ge=0, le=1),
+    Column("p_flat", pl.Float64(), "probability", ge=0, le=1),
+    Column("p_up", pl.Float64(), "probability", ge=0, le=1),
+    Column("expected_return", pl.Float64(), "log return over the label horizon"),
+    Column("lower", pl.Float64(), "log return over the label horizon"),
+    Column("upper", pl.Float64(), "log return over the label horizon"),
+)
+
+_SCORE_RULES = (
+    RowRule(
+        "probabilities_sum_to_one",
+        (pl.sum_horizontal("p_down", "p_flat", "p_up") - 1).abs() < 1e-6,
+        "p_down + p_flat + p_up is not 1",
+    ),
+    RowRule("interval_is_ordered", pl.col("lower") <= pl.col("upper"), "lower above upper"),
+)
+
+SCORES = Table(
+    name="scores",
+    doc="What every live model version said of every symbol at its newest bar.",
+    columns=(*_MARKET_KEY, Column("model_version", pl.String()), *_SCORE_COLUMNS),
+    key=(*KEY, "model_version"),
+    rules=_SCORE_RULES,
+)
+
+OUT_OF_FOLD_SCORES = Table(
+    name="out_of_fold_scores",
+    doc="Scores of the walk-forward test windows of one training run: no row was seen in its fit.",
+    columns=(
+        *_MARKET_KEY,
+        Column("training_id", pl.String()),
+        Column("window", pl.Int64()),
+        *_SCORE_COLUMNS,
+    ),
+    key=(*KEY, "training_id"),
+    rules=_SCORE_RULES,
+)
+
+QUALITY = Table(
+    name="quality",
+    doc="One row a check a run: what was observed, the bound and whether it held.",
+    columns=(
+        Column("table", pl.String()),
+        Column("check", pl.String()),
+        Column("venue", pl.String()),
+        Column("symbol", pl.String()),
+        Column("known_at", INSTANT, "UTC"),
+        Column("observed", pl.String()),
+        Column("bound", pl.String()),
+        Column("passed", pl.Boolean()),
+        Column("failing_rows", pl.Int64(), "count", ge=0),
+        Column("checked_at", INSTANT, "UTC"),
+    ),
+    key=("table", "check", "venue", "symbol", "known_at"),
+    audit_columns=("checked_at",),
+)
+
+QUARANTINE = Table(
+    name="quarantine",
+    doc="Rows that were refused, as JSON, with the reason; never read by a downstream step.",
+    columns=(
+        *_MARKET_KEY,
+        Column("table", pl.String()),
+        Column("reason", pl.String()),
+        Column("row", pl.String(), "JSON"),
+        Column("quarantined_at", INSTANT, "UTC"),
+    ),
+    key=("table", *KEY, "reason"),
+    audit_columns=("quarantined_at",),
+)
+
+LAKE_TABLES: dict[str, Table] = {
+    table.name: table for table in (BARS, FEATURES, SCORES, OUT_OF_FOLD_SCORES, QUALITY, QUARANTINE)
+}
+
+
+def contract(name: str) -> Table:
+    """Return the contract of the lake table `name`; `bars_<timeframe>` follow the bars contract."""
+    if name.startswith("bars_"):
+        return bars_table(name)
+    return LAKE_TABLES[name]
+
+
+def bars_table_name(timeframe: str, traded_timeframe: str) -> str:
+    """Return `bars` for the traded timeframe and `bars_<timeframe>` for any other."""
+    return "bars" if timeframe == traded_timeframe else f"bars_{timeframe}"
+
+
+def features_table(feature_names: Sequence[str]) -> Table:
+    """Return the features contract widened by one nullable float32 column a feature."""
+    return Table(
+        name=FEATURES.name,
+        doc=FEATURES.doc,
+        columns=(
+            *FEATURES.columns,
+            *(Column(name, pl.Float32(), nullable=True) for name in feature_names),
+        ),
+        open_columns=True,
+    )

@@ -1,0 +1,1 @@
+"""From scores to orders, fills and the book: pure functions."""

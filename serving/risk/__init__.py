@@ -1,0 +1,1 @@
+"""One risk rule a file; every rule only shrinks targets."""

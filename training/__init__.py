@@ -1,0 +1,1 @@
+"""Labels, splits, tuning and models: pure functions."""
