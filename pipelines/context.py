@@ -1,5 +1,6 @@
-"""What a step is handed: settings and, made on first use, the lake, the ledger, the registry and
-the source. Every step is `step(context, as_of) -> StepReport`.
+"""What a step is handed: settings, and the lake, ledger, registry and source made on first use.
+
+Every step is `step(context, as_of) -> StepReport`.
 """
 
 from dataclasses import asdict, dataclass, field

