@@ -3,6 +3,8 @@
 Everything that is not one of these is a bug and surfaces as itself.
 """
 
+import errno
+
 
 class HourglassError(Exception):
     """A refusal with a remedy.
@@ -53,3 +55,29 @@ class SourceUnavailable(HourglassError):
 
     kind = "source_unavailable"
     exit_code = 4
+
+
+def policy_error(error: BaseException) -> HourglassError | None:
+    """Say which policy an error of a library falls under, or None if it is a bug.
+
+    A full or unwritable disk and a database that went away are the world's: the same command works
+    once they are mended.
+    """
+    from sqlalchemy.exc import InterfaceError, OperationalError
+
+    if isinstance(error, HourglassError):
+        return error
+    if isinstance(error, OperationalError | InterfaceError):
+        return SourceUnavailable(
+            f"the database did not answer: {str(error.orig).strip().splitlines()[0]}",
+            remedy="see `hourglass doctor`, then run the same command again",
+        )
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        return SourceUnavailable(
+            f"cannot write {error.filename or 'to the disk'}: {error.strerror}",
+            remedy="free space or mend the folder's permissions, then run the same command again",
+        )
+    return None
+
+
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})

@@ -8,6 +8,7 @@ An unknown key is refused with the nearest known name.
 import difflib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +28,7 @@ SHIPPED_YAML = Path(__file__).resolve().parent.parent / "config" / "hourglass.ya
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class ExchangeConfig(_Section):
@@ -220,6 +221,14 @@ class ResolvedSettings(BaseModel):
     settings: Settings
     origins: dict[str, str]
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row a key: key, value, origin; passwords are starred."""
+        values = self.settings.model_dump(mode="json")
+        return [
+            {"key": key, "value": _hide_secret(key, _pick(values, key)), "origin": origin}
+            for key, origin in self.origins.items()
+        ]
+
 
 def load_settings(
     overrides: Mapping[str, Any] | None = None,
@@ -283,6 +292,21 @@ def resolve_settings(
 def known_keys() -> list[str]:
     """Return every dotted key of the settings tree, in order."""
     return list(_leaves(Settings))
+
+
+def _pick(tree: Mapping[str, Any], key: str) -> Any:
+    value: Any = tree
+    for name in key.split("."):
+        value = value[name]
+    return value
+
+
+def _hide_secret(key: str, value: Any) -> Any:
+    if isinstance(value, str) and key.endswith("url"):
+        return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", value)
+    if key == "lake.storage_options":
+        return dict.fromkeys(value, "***")
+    return value
 
 
 def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
