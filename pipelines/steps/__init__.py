@@ -1,1 +1,10 @@
 """One step a file = one Airflow task = one `hourglass` verb."""
+
+HOURLY_CHAIN = (
+    "ingest_bars",
+    "check_bars",
+    "build_features",
+    "check_features",
+    "score_bars",
+    "trade_paper",
+)

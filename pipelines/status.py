@@ -1,0 +1,131 @@
+"""What stands: the lake's tables, the champion, every book, and whether the ledger balances."""
+
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from pipelines import clock
+from pipelines.clock import format_instant
+from pipelines.context import Context
+from pipelines.errors import ConfigError
+
+_FAR_FUTURE = clock.parse_instant("9999-12-31T00:00Z")
+
+
+def status(context: Context, as_of: datetime | None = None) -> dict[str, Any]:
+    """Return the state of one home as plain JSON types.
+
+    Parameters
+    ----------
+    context : Context
+    as_of : datetime, optional
+        Whose champion to name and up to which hour to report the books; by default the newest
+        traded hour, else the newest bar.
+
+    Returns
+    -------
+    dict
+        ``{"as_of", "tables": {name: {"rows", "first", "last", "version"}}, "champion": {"version",
+        "since"}, "books": [...], "ledger": {"balanced", "audit_chain"}}``; instants as ISO text,
+        null where there is nothing yet.
+    """
+    tables = {
+        info.name: {
+            "rows": info.rows,
+            "first": _instant(info.first),
+            "last": _instant(info.last),
+            "version": info.version,
+        }
+        for info in context.lake.describe()
+    }
+    instant = as_of or context.ledger.last_traded_at()
+    if instant is None and "bars" in tables and tables["bars"]["last"]:
+        instant = clock.parse_instant(str(tables["bars"]["last"]))
+    ledger = context.ledger.status(instant or _FAR_FUTURE)
+    return {"as_of": _instant(instant), "tables": tables, **ledger}
+
+
+def list_tables(context: Context) -> list[dict[str, Any]]:
+    """Return one row a lake table: rows, span, versions, size in bytes."""
+    return [
+        {
+            "table": info.name,
+            "rows": info.rows,
+            "first": _instant(info.first),
+            "last": _instant(info.last),
+            "version": info.version,
+            "versions": info.versions,
+            "bytes": info.bytes,
+        }
+        for info in context.lake.describe()
+    ]
+
+
+def read_table(
+    context: Context,
+    name: str,
+    *,
+    version: int | None,
+    at_time: datetime | None,
+    start: datetime | None,
+    end: datetime | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Return the newest `limit` rows of a lake table as it stands, or stood, oldest first."""
+    known = [info.name for info in context.lake.describe()]
+    if name not in known:
+        raise ConfigError(
+            f"table {name!r} is not in the lake", remedy=f"known: {', '.join(known) or 'none yet'}"
+        )
+    if version is not None and at_time is not None:
+        raise ConfigError("--at-version and --at-time exclude each other", remedy="give one")
+    frame = context.lake.read(
+        name, start=start, end=end or _FAR_FUTURE, version=version, at_time=at_time
+    )
+    if "known_at" in frame.columns:
+        frame = frame.sort("known_at", maintain_order=True)
+    return [
+        {
+            key: _instant(value) if isinstance(value, datetime) else value
+            for key, value in row.items()
+        }
+        for row in frame.tail(limit).iter_rows(named=True)
+    ]
+
+
+def render(answer: dict[str, Any], console: Console) -> None:
+    """Draw the status for a person."""
+    champion = answer["champion"] or {}
+    ledger = answer["ledger"]
+    console.print(f"as of     {answer['as_of'] or 'nothing yet'}")
+    console.print(
+        f"champion  version {champion['version']} since {champion['since']}"
+        if champion
+        else "champion  none yet: run `hourglass train`"
+    )
+    console.print(
+        f"ledger    {'balanced' if ledger['balanced'] else 'NOT BALANCED'}, audit chain "
+        f"{'intact' if ledger['audit_chain'] else 'BROKEN'}"
+    )
+    tables = RichTable("table", "rows", "first", "last", "version", box=None, header_style="bold")
+    for name, info in answer["tables"].items():
+        tables.add_row(name, f"{info['rows']:,}", info["first"], info["last"], str(info["version"]))
+    console.print(tables)
+    books = RichTable(
+        "book", "role", "model", "equity", "cash", "orders", "fills", "positions",
+        box=None, header_style="bold",
+    )  # fmt: skip
+    for book in answer["books"]:
+        held = ", ".join(f"{p['symbol']} {p['quantity']}" for p in book["positions"])
+        books.add_row(
+            book["book"], book["role"], book["model_version"] or "-",
+            f"{float(book['equity']):,.2f}", f"{float(book['cash']):,.2f}",
+            str(book["orders"]), str(book["fills"]), held or "-",
+        )  # fmt: skip
+    console.print(books)
+
+
+def _instant(value: datetime | None) -> str | None:
+    return None if value is None else format_instant(value)
