@@ -1,0 +1,505 @@
+"""One Delta table: its log, its snapshots, its commits. Only `lake.py` uses this.
+
+Data files never change once written, so the rows of a month are cached by the set of files they
+came from: a new commit costs one small file to read, not the month again.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import polars as pl
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
+from pipelines.tables import INSTANT, Table, contract
+
+PARTITION = "month"
+_WRITER = "hourglass"
+_METADATA = "hourglass."
+_CACHED_MONTHS = 6
+_CACHED_BYTES = 256 * 2**20
+_WIDE = 16
+_LOG_RETENTION = "delta.logRetentionDuration"
+_TYPES: dict[str, pl.DataType] = {
+    "string": pl.String(),
+    "long": pl.Int64(),
+    "integer": pl.Int32(),
+    "float": pl.Float32(),
+    "double": pl.Float64(),
+    "boolean": pl.Boolean(),
+    "timestamp": INSTANT,
+}
+
+
+class LostRace(Exception):
+    """Another writer committed first: look again at what stands."""
+
+
+@dataclass
+class Snapshot:
+    """One version of one table: which data files it is made of.
+
+    Parameters
+    ----------
+    files : polars.DataFrame
+        path, size, rows, month, first, last; one row a data file.
+    schema : dict
+        Column names to dtypes, without the partition column.
+    months : MonthCache or None
+        Rows already read; None for a version of the past.
+    """
+
+    name: str
+    uri: str
+    options: dict[str, str]
+    version: int
+    files: pl.DataFrame
+    schema: dict[str, pl.DataType]
+    metadata: dict[str, str]
+    months: "MonthCache | None"
+
+    @property
+    def row_count(self) -> int:
+        """Rows in the table."""
+        return int(self.files["rows"].sum())
+
+    def rows(
+        self,
+        start: datetime | None,
+        end: datetime,
+        symbols: Sequence[str] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """Return the rows with `start < known_at <= end`, sorted by key; see `Lake.read`."""
+        chosen = pl.col("known_at") <= end
+        held = pl.col("month") <= _month(end)
+        if start is not None:
+            chosen &= pl.col("known_at") > start
+            held &= (pl.col("month") >= _month(start)) | (pl.col("month") == "")
+        if symbols is not None:
+            chosen &= pl.col("symbol").is_in(list(symbols))
+        files = self.files.filter(held)
+        key = list(contract(self.name).key)
+        if self.months is not None and files["month"].n_unique() <= _CACHED_MONTHS:
+            months = [
+                self.months.rows(self, str(month), group["path"].to_list())
+                for (month,), group in files.group_by("month")
+            ]
+            rows = pl.concat([frame.filter(chosen) for frame in months]) if months else self._none()
+            return rows.sort(key)
+        # Each worker thread may hold a column chunk: read only what is asked for.
+        names = None if columns is None else list(dict.fromkeys([*key, *self._held(columns)]))
+        return self.scan(files["path"].to_list(), chosen, names).sort(key)
+
+    def scan(
+        self, paths: Sequence[str], chosen: pl.Expr | None = None, names: list[str] | None = None
+    ) -> pl.DataFrame:
+        """Read data files; columns younger than a file read null."""
+        if not paths:
+            return self._none()
+        try:
+            lazy = pl.scan_parquet(
+                [f"{self.uri}/{path}" for path in paths],
+                schema=self.schema,
+                missing_columns="insert",
+                extra_columns="ignore",
+                hive_partitioning=False,
+                glob=False,
+                storage_options=self.options or None,
+            )
+            lazy = lazy if chosen is None else lazy.filter(chosen)
+            return (lazy if names is None else lazy.select(names)).collect()
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise self._unreadable(error) from error
+
+    def describe(self) -> dict[str, Any]:
+        """Return rows, first, last, version and bytes."""
+        return {
+            "rows": self.row_count,
+            "first": self.files["first"].min(),
+            "last": self.files["last"].max(),
+            "version": self.version,
+            "bytes": int(self.files["size"].sum()),
+        }
+
+    def _none(self) -> pl.DataFrame:
+        return pl.DataFrame(schema=self.schema)
+
+    def _held(self, columns: Sequence[str]) -> list[str]:
+        return [name for name in columns if name in self.schema]
+
+    def _unreadable(self, error: Exception) -> Exception:
+        if self.months is None:
+            return ConfigError(
+                f"{self.name}: the files of version {self.version} are gone or damaged: {error}",
+                remedy="choose a version within lake.retention_days",
+            )
+        if _is_store_failure(str(error)) and not isinstance(error, FileNotFoundError):
+            return SourceUnavailable(f"{self.name} cannot be read: {error}", remedy=_STORE_REMEDY)
+        return ContractViolation(
+            f"{self.name}: a data file of version {self.version} is missing or damaged: {error}",
+            remedy="restore the folder from a copy, or delete the table and backfill it",
+        )
+
+
+class MonthCache:
+    """The rows of recently read months, by the data files they came from."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, tuple[frozenset[str], pl.DataFrame]] = OrderedDict()
+
+    def rows(self, snapshot: Snapshot, month: str, paths: Sequence[str]) -> pl.DataFrame:
+        """Return the rows of `month` as `snapshot` has them; only new files are read."""
+        held, frame = self._held.pop(month, (frozenset[str](), None))
+        wanted = frozenset(paths)
+        if frame is None or not held <= wanted or list(frame.columns) != list(snapshot.schema):
+            held, frame = frozenset(), snapshot.scan([])
+        fresh = sorted(wanted - held)
+        if fresh:
+            frame = pl.concat([frame, snapshot.scan(fresh)], rechunk=True)
+        self._held[month] = (wanted, frame)
+        while len(self._held) > 1 and self._bytes() > _CACHED_BYTES:
+            self._held.popitem(last=False)
+        return frame
+
+    def _bytes(self) -> int:
+        return sum(int(frame.estimated_size()) for _, frame in self._held.values())
+
+
+class DeltaLog:
+    """The commits of one table.
+
+    Parameters
+    ----------
+    uri : str
+    options : dict
+        Options of the object store.
+    name : str
+        Name of the table's contract.
+    """
+
+    def __init__(self, uri: str, options: dict[str, str], name: str) -> None:
+        self.uri = uri
+        self.options = options
+        self.name = name
+        self._table: DeltaTable | None = None
+        self._snapshot: Snapshot | None = None
+        self._months = MonthCache()
+
+    def snapshot(
+        self, *, version: int | None = None, at_time: datetime | None = None
+    ) -> Snapshot | None:
+        """Return the newest version, or the one asked for; None if the table did not exist then.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such version.
+        """
+        if version is not None or at_time is not None:
+            return self._past(version, at_time)
+        if not self._refresh():
+            return None
+        assert self._table is not None
+        if self._snapshot is None or self._snapshot.version != self._table.version():
+            self._snapshot = self._load(self._table, self._months)
+        return self._snapshot
+
+    def create(self, table: Table, frame: pl.DataFrame) -> None:
+        """Create the table with its first rows, in one commit."""
+        with _guarded(self.name):
+            try:
+                write_deltalake(
+                    self.uri,
+                    _with_month(table, frame),
+                    mode="error",
+                    partition_by=[PARTITION] if table.partitioned else None,
+                    name=table.name,
+                    description=table.doc,
+                    configuration=_configuration(table),
+                    storage_options=self.options or None,
+                    writer_properties=_encoding(frame),
+                )
+            except DeltaError as error:
+                if DeltaTable.is_deltatable(self.uri, self.options or None):
+                    raise LostRace from error
+                raise
+
+    def append(self, table: Table, frame: pl.DataFrame, *, version: int) -> None:
+        """Add rows whose keys are not there yet."""
+        self._commit(table, frame, version, mode="append", schema_mode=self._merging(frame))
+
+    def rewrite(
+        self,
+        table: Table,
+        frame: pl.DataFrame,
+        *,
+        first: datetime,
+        last: datetime,
+        where: Mapping[str, Sequence[str]] | None,
+        version: int,
+    ) -> None:
+        """Make the rows with `first <= known_at <= last` (and `where`) equal `frame`."""
+        predicate = _predicate(table, first, last, where)
+        if frame.is_empty():
+            self._delete(predicate, version)
+            return
+        schema_mode = self._merging(frame)
+        self._commit(
+            table, frame, version, mode="overwrite", predicate=predicate, schema_mode=schema_mode
+        )
+
+    def overwrite(self, table: Table, frame: pl.DataFrame, *, version: int) -> None:
+        """Replace every row, and the schema with them."""
+        self._commit(table, frame, version, mode="overwrite", schema_mode="overwrite")
+
+    def set_metadata(self, values: Mapping[str, str]) -> None:
+        """Write table properties; `LostRace` if another writer was first."""
+        assert self._table is not None
+        with _guarded(self.name):
+            self._table.alter.set_table_properties(
+                {f"{_METADATA}{key}": value for key, value in values.items()},
+                raise_if_not_exists=False,
+            )
+
+    def versions(self) -> int:
+        """Count the commits that can still be read."""
+        return 0 if self._table is None else len(self._table.history())
+
+    def maintain(self, retention_days: float) -> dict[str, int]:
+        """Compact, checkpoint and vacuum; see `Lake.maintain`."""
+        before = self.snapshot()
+        if before is None:
+            return {"files_before": 0, "files_after": 0, "files_deleted": 0}
+        assert self._table is not None
+        table, hours = self._table, max(0, round(retention_days * 24))
+        kept = {_LOG_RETENTION: f"interval {hours} hours"}
+        with _guarded(self.name):
+            if table.metadata().configuration.get(_LOG_RETENTION) != kept[_LOG_RETENTION]:
+                table.alter.set_table_properties(kept)
+            encoding = _encoding(pl.DataFrame(schema=before.schema))
+            table.optimize.compact(writer_properties=encoding, max_concurrent_tasks=2)
+            # Full: also what a writer that was killed left behind, never named in the log.
+            doomed = table.vacuum(hours, enforce_retention_duration=False, full=True)
+            if doomed:
+                table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
+            if table.version() != before.version:
+                table.create_checkpoint()
+                table.cleanup_metadata()
+        after = self.snapshot()
+        assert after is not None
+        return {
+            "files_before": before.files.height,
+            "files_after": after.files.height,
+            "files_deleted": len(doomed),
+        }
+
+    def _refresh(self) -> bool:
+        with _guarded(self.name):
+            try:
+                if self._table is None:
+                    self._table = DeltaTable(self.uri, storage_options=self.options or None)
+                else:
+                    self._table.update_incremental()
+            except (TableNotFoundError, FileNotFoundError):
+                self._table, self._snapshot, self._months = None, None, MonthCache()
+        return self._table is not None
+
+    def _past(self, version: int | None, at_time: datetime | None) -> Snapshot | None:
+        newest = self.snapshot()
+        if newest is None:
+            return None
+        if version is not None and not 0 <= version <= newest.version:
+            raise ConfigError(
+                f"{self.name} has no version {version}",
+                remedy=f"versions 0 to {newest.version} were written; `hourglass tables` lists them",
+            )
+        try:
+            table = DeltaTable(self.uri, version=version, storage_options=self.options or None)
+            if at_time is not None:
+                table.load_as_version(at_time)
+                written = datetime.fromtimestamp(table.history(1)[0]["timestamp"] / 1000, UTC)
+                if written > at_time:
+                    return None
+        except DeltaError as error:
+            raise ConfigError(
+                f"{self.name} cannot be read as of {version if at_time is None else at_time}: {error}",
+                remedy="choose a version within lake.retention_days",
+            ) from None
+        return self._load(table, None)
+
+    def _load(self, table: DeltaTable, months: MonthCache | None) -> Snapshot:
+        actions = pl.DataFrame(table.get_add_actions(flatten=True))
+        files = actions.select(
+            path=pl.col("path").map_elements(unquote, pl.String),
+            size=pl.col("size_bytes"),
+            rows=pl.col("num_records"),
+            month=pl.col(f"partition.{PARTITION}")
+            if f"partition.{PARTITION}" in actions.columns
+            else pl.lit(""),
+            first=pl.col("min.known_at") if "min.known_at" in actions.columns else None,
+            last=pl.col("max.known_at") if "max.known_at" in actions.columns else None,
+        )
+        fields = json.loads(table.schema().to_json())["fields"]
+        configuration = table.metadata().configuration
+        return Snapshot(
+            name=self.name,
+            uri=self.uri,
+            options=self.options,
+            version=table.version(),
+            files=files,
+            schema={f["name"]: _TYPES[f["type"]] for f in fields if f["name"] != PARTITION},
+            metadata={
+                key.removeprefix(_METADATA): value
+                for key, value in configuration.items()
+                if key.startswith(_METADATA)
+            },
+            months=months,
+        )
+
+    def _merging(self, frame: pl.DataFrame) -> str | None:
+        assert self._snapshot is not None
+        return None if set(frame.columns) <= set(self._snapshot.schema) else "merge"
+
+    def _commit(self, table: Table, frame: pl.DataFrame, version: int, **how: Any) -> None:
+        assert self._table is not None
+        if self._table.version() != version:
+            raise LostRace
+        with _guarded(self.name):
+            write_deltalake(
+                self._table,
+                _with_month(table, frame),
+                writer_properties=_encoding(frame),
+                commit_properties=_transaction(version),
+                **{name: value for name, value in how.items() if value is not None},
+            )
+
+    def _delete(self, predicate: str, version: int) -> None:
+        assert self._table is not None
+        if self._table.version() != version:
+            raise LostRace
+        with _guarded(self.name):
+            self._table.delete(predicate, commit_properties=_transaction(version))
+
+
+def list_tables(uri: str, options: dict[str, str], known: Sequence[str]) -> list[str]:
+    """Return the names of the tables that exist under `uri`, sorted.
+
+    In an object store only the contracts' own names are looked for.
+    """
+    if "://" not in uri:
+        folders = sorted(Path(uri).glob("*/_delta_log")) if Path(uri).is_dir() else []
+        return [folder.parent.name for folder in folders]
+    with _guarded("lake"):
+        return sorted(n for n in known if DeltaTable.is_deltatable(f"{uri}/{n}", options or None))
+
+
+_STORE_REMEDY = "check the disk's space and permissions, or the object store, and run again"
+# How the file system, the object store and the network say in a message that they failed.
+_STORE_SIGNS = (
+    "No space left",
+    "os error",
+    "Os {",
+    "Permission denied",
+    "Read-only file system",
+    "ObjectStore",
+    "Object store",
+    "Generic S3",
+    "Generic LocalFileSystem",
+    "error sending request",
+)
+
+
+def _is_store_failure(message: str) -> bool:
+    return any(sign in message for sign in _STORE_SIGNS)
+
+
+@contextmanager
+def _guarded(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (LostRace, TableNotFoundError, FileNotFoundError):
+        raise
+    except CommitFailedError as error:
+        raise LostRace from error
+    except (OSError, DeltaError) as error:
+        if isinstance(error, OSError) or _is_store_failure(str(error)):
+            raise SourceUnavailable(
+                f"{name}: the lake did not answer: {error}; the previous version stands",
+                remedy=_STORE_REMEDY,
+            ) from error
+        raise
+
+
+def _month(instant: datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m")
+
+
+def _with_month(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+    if not table.partitioned:
+        return frame
+    return frame.with_columns(pl.col("known_at").dt.strftime("%Y-%m").alias(PARTITION))
+
+
+def _configuration(table: Table) -> dict[str, str | None]:
+    # Statistics of the key only: those of sixty float columns would be most of the log.
+    return {
+        "delta.dataSkippingStatsColumns": ",".join(table.key),
+        "delta.checkpointInterval": "50",
+    }
+
+
+def _encoding(frame: pl.DataFrame) -> WriterProperties:
+    floats = [name for name, dtype in frame.schema.items() if dtype.is_float()]
+    split = ColumnProperties(dictionary_enabled=False, encoding="BYTE_STREAM_SPLIT")
+    return WriterProperties(
+        compression="ZSTD",
+        compression_level=3,
+        column_properties=dict.fromkeys(floats, split) if len(floats) >= _WIDE else None,
+    )
+
+
+def _transaction(version: int) -> CommitProperties:
+    # Two writers that both saw `version` carry the same number: the second one conflicts.
+    return CommitProperties(app_transactions=[Transaction(_WRITER, version + 1)])
+
+
+def _predicate(
+    table: Table, first: datetime, last: datetime, where: Mapping[str, Sequence[str]] | None
+) -> str:
+    parts = [f"known_at >= {_literal(first)}", f"known_at <= {_literal(last)}"]
+    if table.partitioned:
+        months = ", ".join(f"'{month}'" for month in _months(first, last))
+        parts.insert(0, f"{PARTITION} IN ({months})")
+    for column, values in (where or {}).items():
+        listed = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+        parts.append(f'"{column}" IN ({listed})')
+    return " AND ".join(parts)
+
+
+def _literal(instant: datetime) -> str:
+    text = instant.astimezone(UTC).replace(tzinfo=None).isoformat()
+    return f"""arrow_cast('{text}', 'Timestamp(Microsecond, Some("UTC"))')"""
+
+
+def _months(first: datetime, last: datetime) -> list[str]:
+    months, day = [], first.astimezone(UTC).replace(day=1)
+    while _month(day) <= _month(last):
+        months.append(_month(day))
+        day = (day + timedelta(days=32)).replace(day=1)
+    return months

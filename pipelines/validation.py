@@ -1,0 +1,233 @@
+"""Say whether a frame keeps the contract of its table: vectorised, every broken clause named.
+
+A contract (`pipelines.tables.Table`) becomes a list of clauses, each a Polars expression that is
+true where it holds. The lake refuses frames by them on every write; `quality.py` builds the Great
+Expectations suites from the same contract, and the two are tested to agree.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+
+import polars as pl
+
+from pipelines.clock import format_instant
+from pipelines.errors import ContractViolation
+from pipelines.tables import Column, Table
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One thing a contract asks of every row; `holds` is null where it does not apply."""
+
+    name: str
+    column: str
+    bound: str
+    message: str
+    holds: pl.Expr
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A clause that some rows break.
+
+    Parameters
+    ----------
+    rows : int
+        How many rows break it; 0 where the frame as a whole does (a missing column).
+    first : datetime or None
+        `known_at` of the earliest of them.
+    symbol : str
+        Symbol of the earliest of them, "" where the table has none.
+    observed : str
+        The value found in the earliest of them.
+    """
+
+    table: str
+    check: str
+    column: str
+    bound: str
+    message: str
+    rows: int
+    first: datetime | None
+    symbol: str
+    observed: str
+
+    def __str__(self) -> str:
+        where = f" of {self.symbol}" if self.symbol else ""
+        when = f" (first {format_instant(self.first)}: {self.observed})" if self.first else ""
+        count = f"{self.rows} row{'s' if self.rows != 1 else ''}{where}: " if self.rows else ""
+        return f"{self.table}: {count}{self.message}{when}, bound {self.bound}"
+
+
+_clauses_by_contract: dict[tuple[str, tuple[Column, ...]], tuple[Clause, ...]] = {}
+
+
+def clauses(table: Table) -> tuple[Clause, ...]:
+    """Return every row clause of a contract: nullability, finiteness, ranges, row rules, key."""
+    identity = (table.name, table.columns)
+    if identity not in _clauses_by_contract:
+        _clauses_by_contract[identity] = tuple(_derive_clauses(table))
+    return _clauses_by_contract[identity]
+
+
+def _derive_clauses(table: Table) -> Iterator[Clause]:
+    for column in table.columns:
+        yield from _column_clauses(column)
+    for rule in table.rules:
+        yield Clause(rule.name, "", rule.name, rule.message, rule.holds)
+    key = ", ".join(table.key)
+    yield Clause(
+        "key_is_unique",
+        "",
+        f"unique ({key})",
+        f"duplicate key ({key})",
+        pl.struct(table.key).is_unique() if len(table.key) > 1 else pl.col(*table.key).is_unique(),
+    )
+
+
+def _column_clauses(column: Column) -> Iterator[Clause]:
+    name, value = column.name, pl.col(column.name)
+    if not column.nullable:
+        yield Clause(f"{name}_not_null", name, "not null", f"{name} is null", value.is_not_null())
+    if column.dtype.is_float():
+        yield Clause(
+            f"{name}_finite", name, "finite", f"{name} is NaN or infinite", value.is_finite()
+        )
+    unit = f" [{column.unit}]" if column.unit else ""
+    for sign, bound, holds in (
+        (">=", column.ge, value >= column.ge if column.ge is not None else None),
+        (">", column.gt, value > column.gt if column.gt is not None else None),
+        ("<=", column.le, value <= column.le if column.le is not None else None),
+    ):
+        if bound is not None and holds is not None:
+            text = f"{sign} {bound:g}"
+            yield Clause(f"{name} {text}", name, text, f"{name}{unit} is not {text}", holds)
+
+
+def conform(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return `frame` with its columns in contract order and its rows sorted by key.
+
+    Raises
+    ------
+    ContractViolation
+        If a column is missing, unknown, or of another dtype. An open table takes further float32
+        columns.
+    """
+    breaches = shape_breaches(table, frame)
+    if breaches:
+        raise _violation(table, breaches)
+    extra = [name for name in frame.columns if name not in table.schema]
+    return frame.select(*table.schema, *extra).sort(table.key)
+
+
+def shape_breaches(table: Table, frame: pl.DataFrame) -> list[Breach]:
+    """Return what is wrong with the columns of `frame`: missing, unknown, or of another dtype."""
+    found = []
+    for name, dtype in table.schema.items():
+        if name not in frame.columns:
+            found.append(_shape_breach(table, name, f"column {name} is missing", str(dtype)))
+        elif frame.schema[name] != dtype:
+            message = f"column {name} is {frame.schema[name]}"
+            found.append(_shape_breach(table, name, message, str(dtype)))
+    for name, dtype in frame.schema.items():
+        if name in table.schema:
+            continue
+        if not table.open_columns:
+            found.append(_shape_breach(table, name, f"column {name} is unknown", "absent"))
+        elif dtype != pl.Float32():
+            found.append(_shape_breach(table, name, f"column {name} is {dtype}", "Float32"))
+    return found
+
+
+def _shape_breach(table: Table, column: str, message: str, bound: str) -> Breach:
+    return Breach(table.name, "schema", column, bound, message, 0, None, "", "")
+
+
+def find_breaches(table: Table, frame: pl.DataFrame) -> list[Breach]:
+    """Return every clause of the contract that some row of `frame` breaks, worst first.
+
+    A null never breaks a range or a rule: nullability is a clause of its own.
+    """
+    shape = shape_breaches(table, frame)
+    if shape or frame.is_empty():
+        return shape
+    rules = [*clauses(table), *_open_clauses(table, frame)]
+    counts = frame.select(
+        (~clause.holds.fill_null(value=True)).sum().alias(str(i)) for i, clause in enumerate(rules)
+    ).row(0)
+    broken = [(count, clause) for count, clause in zip(counts, rules, strict=True) if count]
+    broken.sort(key=lambda pair: -pair[0])
+    return [_describe(table, clause, frame, count) for count, clause in broken]
+
+
+def broken_rows(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of `frame` that break a clause, with a column `reason` naming the clauses."""
+    rules = [*clauses(table), *_open_clauses(table, frame)]
+    reasons = [
+        pl.when(~clause.holds.fill_null(value=True)).then(pl.lit(clause.message))
+        for clause in rules
+    ]
+    reason = pl.concat_str(reasons, separator="; ", ignore_nulls=True)
+    return frame.with_columns(reason=reason).filter(pl.col("reason") != "")
+
+
+def require_contract(table: Table, frame: pl.DataFrame) -> None:
+    """Refuse a frame that breaks its contract.
+
+    Raises
+    ------
+    ContractViolation
+        Naming table, column, count, first instant, bound and remedy of every broken clause.
+    """
+    breaches = find_breaches(table, frame)
+    if breaches:
+        raise _violation(table, breaches)
+
+
+def _violation(table: Table, breaches: list[Breach]) -> ContractViolation:
+    listed = "; ".join(str(breach) for breach in breaches[:5])
+    more = f"; and {len(breaches) - 5} more" if len(breaches) > 5 else ""
+    return ContractViolation(
+        f"{listed}{more}; nothing was written",
+        remedy=f"mend what writes {table.name}, or wait until the venue restates, and run the step again",
+    )
+
+
+def _open_clauses(table: Table, frame: pl.DataFrame) -> list[Clause]:
+    if not table.open_columns:
+        return []
+    return [
+        Clause(
+            f"{name}_finite", name, "finite", f"{name} is NaN or infinite", pl.col(name).is_finite()
+        )
+        for name in frame.columns
+        if name not in table.schema
+    ]
+
+
+def _describe(table: Table, clause: Clause, frame: pl.DataFrame, count: int) -> Breach:
+    bad = frame.filter(~clause.holds.fill_null(value=True)).sort("known_at", nulls_last=True)
+    row = bad.row(0, named=True)
+    shown = [clause.column] if clause.column else _columns_of(clause.holds, bad)
+    return Breach(
+        table=table.name,
+        check=clause.name,
+        column=clause.column,
+        bound=clause.bound,
+        message=clause.message,
+        rows=int(count),
+        first=row["known_at"],
+        symbol=row.get("symbol") or "",
+        observed=", ".join(f"{name} = {row[name]}" for name in shown),
+    )
+
+
+def _columns_of(holds: pl.Expr, frame: pl.DataFrame) -> list[str]:
+    names = holds.meta.root_names()
+    return reduce(
+        lambda seen, n: seen if n in seen or n not in frame.columns else [*seen, n],
+        names,
+        list[str](),
+    )
