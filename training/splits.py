@@ -1,0 +1,165 @@
+"""Splits by time and label end, never by row count, on panels of many symbols.
+
+All instants are int64 microseconds since the epoch, one a row; rows may come in any order and many
+rows may share an instant (one a symbol). A label whose end is not known has `NO_END`: such a row
+may be predicted but never trained on. Reference: M. Lopez de Prado, *Advances in Financial Machine
+Learning* (2018), ch. 7.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Instants = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int64]
+
+NO_END = np.iinfo(np.int64).max
+"""End of a label that is not known."""
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class PurgedKFold:
+    """`folds` contiguous test blocks of equal time; each is predicted from all the others.
+
+    Training rows whose label overlaps the test interval are purged, and those that start within
+    `embargo` after it are dropped, because features look back into it.
+    """
+
+    folds: int
+    embargo: timedelta = timedelta(0)
+
+    def split(self, known_at: Instants, label_end: Instants) -> Iterator[tuple[Rows, Rows]]:
+        """Yield (train, test) row numbers, a pair a fold, in order of time.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer instants than folds.
+        """
+        instants = np.unique(known_at)
+        if instants.size < self.folds:
+            raise ValueError(
+                f"{instants.size} instants cannot make {self.folds} folds; "
+                f"use at most {instants.size} folds or a longer span"
+            )
+        first, last = int(instants[0]), int(instants[-1])
+        edges = [first + (last + 1 - first) * k // self.folds for k in range(self.folds + 1)]
+        for begin, stop in pairwise(edges):
+            in_test = (known_at >= begin) & (known_at < stop)
+            if not in_test.any():
+                raise ValueError(
+                    f"a fold of {self.folds} has no rows (a gap as long as the fold); use fewer folds"
+                )
+            yield self._train(known_at, label_end, in_test), np.flatnonzero(in_test)
+
+    def _train(self, known_at: Instants, label_end: Instants, in_test: npt.NDArray[Any]) -> Rows:
+        test_start = known_at[in_test].min()
+        ends = label_end[in_test & (label_end != NO_END)]
+        test_end = max(known_at[in_test].max(), ends.max(initial=test_start))
+        before = label_end < test_start
+        after = known_at > test_end + self.embargo // _MICROSECOND
+        return np.flatnonzero((before | after) & (label_end != NO_END))
+
+
+@dataclass(frozen=True)
+class PurgedWalkForward:
+    """`windows` test spans going back from `end`, each predicted from the `train` span before it.
+
+    Test windows are half-open to the left, `(start, start + test]`, and tile the time up to `end`.
+    A label must have ended by a window's start to be trained on.
+    """
+
+    windows: int
+    test: timedelta
+    train: timedelta
+    end: int
+
+    def bounds(self) -> list[tuple[int, int, int]]:
+        """Return (train start, test start, test end) of every window, oldest first."""
+        test, train = self.test // _MICROSECOND, self.train // _MICROSECOND
+        starts = [self.end - (self.windows - k) * test for k in range(self.windows)]
+        return [(start - train, start, start + test) for start in starts]
+
+    def split(self, known_at: Instants, label_end: Instants) -> Iterator[tuple[Rows, Rows]]:
+        """Yield (train, test) row numbers, a pair a window, oldest first."""
+        for begin, start, stop in self.bounds():
+            train = (known_at > begin) & (label_end <= start)
+            test = (known_at > start) & (known_at <= stop)
+            yield np.flatnonzero(train), np.flatnonzero(test)
+
+
+@dataclass(frozen=True)
+class SplitAudit:
+    """What the audit of one split saw; logged with the run."""
+
+    name: str
+    train_rows: int
+    test_rows: int
+    overlaps: int
+    gap_bars_before: float | None
+    """Bars from the last training label end before the test to its start; null if there is none."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the audit as plain JSON types."""
+        return asdict(self)
+
+
+def audit_split(
+    name: str,
+    known_at: Instants,
+    label_end: Instants,
+    train: Rows,
+    test: Rows,
+    *,
+    timeframe: timedelta,
+) -> SplitAudit:
+    """Check one split without trusting who made it; run for every split that is ever used.
+
+    Every test row spans the closed interval from `known_at` to its `label_end` (to `known_at` itself
+    where that is not known); no training row's interval may touch one of them.
+
+    Raises
+    ------
+    ValueError
+        If a training interval touches a test interval, a row is on both sides, a training label has
+        no end, or a side is empty.
+    """
+    if train.size == 0 or test.size == 0:
+        raise ValueError(
+            f"split {name}: {train.size} training and {test.size} test rows; "
+            "both sides need rows: use a longer history or shorter windows"
+        )
+    starts, ends = _merged(known_at[test], label_end[test])
+    left, right = known_at[train], label_end[train]
+    nearest = np.searchsorted(starts, right, side="right") - 1
+    touching = (nearest >= 0) & (ends[nearest.clip(0)] >= left)
+    overlaps = int(touching.sum())
+    if overlaps or (right == NO_END).any() or np.intersect1d(train, test).size:
+        raise ValueError(
+            f"split {name}: {overlaps} of {train.size} training labels overlap the test interval, "
+            f"{int((right == NO_END).sum())} have no end, "
+            f"{np.intersect1d(train, test).size} rows are on both sides; the bound is 0 of each"
+        )
+    before = right[right < starts[0]]
+    gap = (
+        (int(starts[0]) - int(before.max())) / (timeframe // _MICROSECOND) if before.size else None
+    )
+    return SplitAudit(name, int(train.size), int(test.size), overlaps, gap)
+
+
+def _merged(known_at: Instants, label_end: Instants) -> tuple[Instants, Instants]:
+    """Return starts and ends of the disjoint intervals that the rows cover, sorted."""
+    order = np.argsort(known_at, kind="stable")
+    starts = known_at[order]
+    ends = np.where(label_end == NO_END, known_at, label_end)[order]
+    reach = np.maximum.accumulate(ends)
+    fresh = np.concatenate(([True], starts[1:] > reach[:-1]))
+    last = np.concatenate((np.flatnonzero(fresh)[1:] - 1, [starts.size - 1]))
+    return starts[fresh], reach[last]
