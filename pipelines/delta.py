@@ -34,7 +34,7 @@ _METADATA = "hourglass."
 _CACHED_MONTHS = 6
 _CACHED_BYTES = 256 * 2**20
 _WIDE = 16
-_LOG_RETENTION = "delta.logRetentionDuration"
+_RETENTIONS = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
 _TYPES: dict[str, pl.DataType] = {
     "string": pl.String(),
     "long": pl.Int64(),
@@ -288,9 +288,10 @@ class DeltaLog:
             return {"files_before": 0, "files_after": 0, "files_deleted": 0}
         assert self._table is not None
         table, hours = self._table, max(0, round(retention_days * 24))
-        kept = {_LOG_RETENTION: f"interval {hours} hours"}
+        # One retention for versions and for the files they need; the checkpoint then forgets both.
+        kept = dict.fromkeys(_RETENTIONS, f"interval {hours} hours")
         with _guarded(self.name):
-            if table.metadata().configuration.get(_LOG_RETENTION) != kept[_LOG_RETENTION]:
+            if not kept.items() <= table.metadata().configuration.items():
                 table.alter.set_table_properties(kept)
             encoding = _encoding(pl.DataFrame(schema=before.schema))
             table.optimize.compact(writer_properties=encoding, max_concurrent_tasks=2)
@@ -301,6 +302,7 @@ class DeltaLog:
             if table.version() != before.version:
                 table.create_checkpoint()
                 table.cleanup_metadata()
+                self._table = None
         after = self.snapshot()
         assert after is not None
         return {
