@@ -1,0 +1,57 @@
+"""The `hourglass` command line.
+
+Every verb takes `--json` where it reads or changes state: one JSON value on stdout and nothing else
+there. Exit codes: 0 done, 1 a bug, 2 wrong usage, 3 contract violation, 4 source unavailable.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from pipelines.cli import look, run_steps, serve
+from pipelines.cli.output import complain, complain_json
+from pipelines.errors import ConfigError, policy_error
+
+app = typer.Typer(
+    name="hourglass",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Batch MLOps for crypto trading: nothing computed for an instant depends on anything known after it.",
+)
+for _group in (run_steps, look, serve):
+    app.add_typer(_group.app)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_exit_code(words))
+
+
+def _exit_code(words: list[str]) -> int:
+    as_json = "--json" in words
+    try:
+        # In this mode typer returns the code of a typer.Exit.
+        return int(app(words, standalone_mode=False) or 0)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except Exception as error:
+        refusal = _usage(error) or policy_error(error)
+        if refusal is not None:
+            return complain(refusal, as_json)
+        if not as_json:
+            raise
+        complain_json(f"{type(error).__name__}: {error}", "bug", "report it with the log")
+        return 1
+
+
+def _usage(error: Exception) -> ConfigError | None:
+    """Return a wrong command line, as typer tells it, as a configuration error."""
+    if isinstance(error, TyperException) and hasattr(error, "format_message"):
+        return ConfigError(error.format_message(), remedy="see `hourglass --help`")
+    return None

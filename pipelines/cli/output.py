@@ -1,0 +1,138 @@
+"""One JSON value on stdout, or something for a person; progress and complaints on stderr."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from pipelines import clock
+from pipelines.context import Context, StepReport
+from pipelines.errors import HourglassError
+from pipelines.settings import Settings
+
+T = TypeVar("T")
+
+console = Console(stderr=True)
+
+
+def in_context(settings: Settings, work: Callable[[Context], T], as_json: bool) -> T:
+    """Run `work` over an open context and close it."""
+
+    def run() -> T:
+        with Context(settings) as context:
+            return work(context)
+
+    return quietly(run, as_json)
+
+
+def quietly(work: Callable[[], T], as_json: bool) -> T:
+    """Run `work`; with --json whatever it or a library prints goes to stderr, so stdout stays one value."""
+    if not as_json:
+        return work()
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        return work()
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Yield `progress(done, total, text)`, drawn on stderr."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.fields[title]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console, transient=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None, title=title)
+        yield lambda done, total, text: bar.update(
+            task, completed=done, total=total, description=text
+        )
+
+
+def show_report(report: StepReport, as_json: bool) -> None:
+    """Print what a step did."""
+    if as_json:
+        print_json(report.as_json())
+        return
+    change = "changed" if report.changed else "nothing to change"
+    words = ", ".join(f"{key}={value}" for key, value in report.detail.items())
+    Console().print(
+        f"{report.step} {clock.format_instant(report.as_of)}: {change}. {words}",
+        markup=False,
+        highlight=False,
+    )
+
+
+def show(answer: Any, as_json: bool) -> None:
+    """Print a mapping or a list of rows."""
+    if as_json:
+        print_json(answer)
+    elif isinstance(answer, list):
+        print_rows(answer)
+    else:
+        print_rows([{"key": key, "value": value} for key, value in answer.items()])
+
+
+def print_rows(rows: Sequence[dict[str, Any]]) -> None:
+    """Print rows as a table, headed by the keys of the first."""
+    out = Console()
+    if not rows:
+        out.print("nothing yet")
+        return
+    table = RichTable(*map(str, rows[0]), box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    out.print(table)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value on stdout; NaN is refused."""
+    print(json.dumps(value, default=_plain, allow_nan=False))  # noqa: T201
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return clock.format_instant(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def complain(error: HourglassError, as_json: bool) -> int:
+    """Print a refusal on stderr and return its exit code."""
+    if as_json:
+        complain_json(error.message, error.kind, error.remedy)
+    else:
+        console.print(f"[bold red]{error.kind}[/]: ", end="")
+        console.print(error.message, markup=False, highlight=False)
+        if error.remedy:
+            console.print(f"  remedy: {error.remedy}", markup=False, highlight=False)
+    return error.exit_code
+
+
+def complain_json(message: str, kind: str, remedy: str) -> None:
+    """Print a refusal on stderr as `{error, kind, remedy}`."""
+    print(json.dumps({"error": message, "kind": kind, "remedy": remedy}), file=sys.stderr)  # noqa: T201

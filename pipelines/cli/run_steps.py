@@ -1,0 +1,147 @@
+"""Verbs that run steps: of one hour, of a training, of a span."""
+
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from pipelines import clock
+from pipelines.cli.options import (
+    AsOf,
+    End,
+    Home,
+    Json,
+    Set,
+    Start,
+    Symbols,
+    instant_of,
+    settings_of,
+)
+from pipelines.cli.output import in_context, progress_bar, show, show_report
+from pipelines.context import Context, StepReport
+from pipelines.settings import Settings
+
+app = typer.Typer()
+
+
+def _run_step(verb: str, as_of: str | None, settings: Settings, as_json: bool) -> None:
+    name = verb.replace("-", "_")
+    instant = instant_of(as_of, settings)
+
+    def work(context: Context) -> StepReport:
+        report: StepReport = getattr(import_module(f"pipelines.steps.{name}"), name)(
+            context, instant
+        )
+        return report
+
+    show_report(in_context(settings, work, as_json), as_json)
+
+
+def _add_step(verb: str, summary: str) -> None:
+    def run(
+        as_of: AsOf = None, home: Home = None, json_output: Json = False, sets: Set = None
+    ) -> None:
+        _run_step(verb, as_of, settings_of(home, sets), json_output)
+
+    run.__doc__ = summary
+    app.command(verb)(run)
+
+
+for _verb, _summary in (
+    ("ingest-bars", "Fetch the closed bars of the hour into the lake."),
+    ("check-bars", "Check the hour's bars in their context."),
+    ("build-features", "Compute the features of the hour."),
+    ("check-features", "Check the hour's features."),
+    ("score-bars", "Score the hour with every live model."),
+    ("trade-paper", "Trade every book on the hour's bars."),
+    ("maintain-lake", "Compact the lake and drop files older than its time travel."),
+):
+    _add_step(_verb, _summary)
+
+
+@app.command("train")
+def train_command(
+    as_of: AsOf = None, home: Home = None, json_output: Json = False, sets: Set = None
+) -> None:
+    """Train by purged walk-forward, log to MLflow, register the challenger."""
+    settings = settings_of(home, sets)
+    instant = instant_of(as_of, settings)
+
+    def work(context: Context) -> StepReport:
+        from pipelines.steps.train import train
+
+        with progress_bar("training") as progress:
+            return train(context, instant, progress=progress)
+
+    show_report(in_context(settings, work, json_output), json_output)
+
+
+@app.command("backfill")
+def backfill_command(
+    start: Start = None,
+    end: End = None,
+    symbols: Symbols = None,
+    home: Home = None,
+    json_output: Json = False,
+    sets: Set = None,
+) -> None:
+    """Fetch history into the lake; restarting continues where it stopped."""
+    settings = settings_of(home, sets)
+    first = clock.parse_instant(start or settings.ingest.history_start)
+    last = instant_of(end, settings)
+    chosen = tuple(s.strip() for s in symbols.split(",")) if symbols else None
+
+    def work(context: Context) -> StepReport:
+        from pipelines.steps.backfill import backfill
+
+        with progress_bar("backfill") as progress:
+            return backfill(context, first, last, symbols=chosen, progress=progress)
+
+    show_report(in_context(settings, work, json_output), json_output)
+
+
+@app.command("replay")
+def replay_command(
+    start: Annotated[
+        str,
+        typer.Option("--start", metavar="T", help="The first hour is the one after this instant."),
+    ],
+    end: Annotated[str, typer.Option("--end", metavar="T", help="The last hour.")],
+    home: Home = None,
+    json_output: Json = False,
+    sets: Set = None,
+) -> None:
+    """Run the hourly chain over past hours, one by one, into the real ledger."""
+    settings = settings_of(home, sets)
+    first, last = clock.parse_instant(start), instant_of(end, settings)
+
+    def work(context: Context) -> StepReport:
+        from pipelines.replay import replay
+
+        with progress_bar("replay") as progress:
+            return replay(context, first, last, progress=progress)
+
+    show_report(in_context(settings, work, json_output), json_output)
+
+
+@app.command("backtest")
+def backtest_command(
+    start: Annotated[str, typer.Option("--start", metavar="T")],
+    end: Annotated[str, typer.Option("--end", metavar="T")],
+    model: Annotated[
+        str, typer.Option("--model", help="A version, champion, or a baseline strategy.")
+    ] = "champion",
+    home: Home = None,
+    json_output: Json = False,
+    sets: Set = None,
+) -> None:
+    """Run the engine over a span of the lake without touching the ledger."""
+    settings = settings_of(home, sets)
+    first, last = clock.parse_instant(start), instant_of(end, settings)
+
+    def work(context: Context) -> dict[str, Any]:
+        from pipelines.steps.backtest import backtest_model
+
+        return backtest_model(context, model, first, last)
+
+    show(in_context(settings, work, json_output), json_output)
