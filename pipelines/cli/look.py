@@ -90,7 +90,7 @@ def doctor_command(home: Home = None, json_output: Json = False, sets: Set = Non
     from pipelines.doctor import diagnose
 
     settings = settings_of(home, sets)
-    findings = quietly(lambda: diagnose(settings), json_output)
+    findings = quietly(lambda: diagnose(settings), json_output, settings)
     if json_output:
         print_json({"healthy": all(f["ok"] for f in findings), "checks": findings})
     else:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -29,22 +30,42 @@ def in_context(settings: Settings, work: Callable[[Context], T], as_json: bool) 
         with Context(settings) as context:
             return work(context)
 
-    return quietly(run, as_json)
+    return quietly(run, as_json, settings)
 
 
-def quietly(work: Callable[[], T], as_json: bool) -> T:
-    """Run `work`; with --json whatever it or a library prints goes to stderr, so stdout stays one value."""
+def quietly(work: Callable[[], T], as_json: bool, settings: Settings) -> T:
+    """Run `work`; with --json whatever it or a library prints goes to `<home>/logs/commands.log`.
+
+    So stdout carries one JSON value, stderr at most one JSON error, and the log the traceback.
+    """
     if not as_json:
         return work()
     sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
+    sys.stderr.flush()
+    log, kept = _open_log(settings.home / "logs"), (os.dup(1), os.dup(2))
+    os.dup2(log, 1)
+    os.dup2(log, 2)
     try:
         return work()
+    except Exception:
+        traceback.print_exc()
+        raise
     finally:
         sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
+        sys.stderr.flush()
+        for descriptor, original in zip((1, 2), kept, strict=True):
+            os.dup2(original, descriptor)
+            os.close(original)
+        os.close(log)
+
+
+def _open_log(folder: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.open(folder / "commands.log", flags, 0o644)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY)
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def up_command(
     from pipelines.stack import up
 
     settings = settings_of(home, sets)
-    show(quietly(lambda: up(settings, foreground=foreground), json_output), json_output)
+    show(quietly(lambda: up(settings, foreground=foreground), json_output, settings), json_output)
 
 
 @app.command("down")
@@ -85,7 +85,7 @@ def down_command(home: Home = None, json_output: Json = False, sets: Set = None)
     from pipelines.stack import down
 
     settings = settings_of(home, sets)
-    show(quietly(lambda: down(settings), json_output), json_output)
+    show(quietly(lambda: down(settings), json_output, settings), json_output)
 
 
 @app.command("demo")
@@ -104,4 +104,4 @@ def demo_command(
     from pipelines.demo import run_demo
 
     settings = settings_of(home, sets)
-    quietly(lambda: run_demo(settings, headless=headless, console=console), json_output)
+    quietly(lambda: run_demo(settings, headless=headless, console=console), json_output, settings)
