@@ -1,0 +1,153 @@
+"""Are probabilities honest? Fit a calibration, and measure what is left to be wished for.
+
+Probabilities are arrays of shape (n, 3) for the classes down, flat, up; `outcome` holds the class
+number 0, 1 or 2 that came true. References: J. Platt (1999); B. Zadrozny and C. Elkan, KDD 2002.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.isotonic import IsotonicRegression
+
+from serving.calibration import SMALLEST_PROBABILITY, log_odds
+
+Floats = npt.NDArray[np.float64]
+Classes = npt.NDArray[np.integer[Any]]
+
+CLASSES = 3
+
+
+def fit_calibration(
+    proba: Floats,
+    outcome: Classes,
+    weight: Floats,
+    kind: Literal["sigmoid", "isotonic", "none"],
+) -> dict[str, Any]:
+    """Fit one curve a class, one against the rest.
+
+    Parameters
+    ----------
+    proba : array of float64, shape (n, 3)
+        Probabilities of rows that the model did *not* see: a calibration on rows that it was fitted
+        on learns to trust its memory.
+    outcome : array of int, shape (n,)
+    weight : array of float64, shape (n,)
+    kind : {"sigmoid", "isotonic", "none"}
+        Platt scaling of the log odds with smoothed targets, or a monotone step curve.
+
+    Returns
+    -------
+    dict
+        Parameters of `serving.calibration.calibrate`, plain JSON types.
+    """
+    if kind == "none":
+        return {"kind": "none"}
+    hits = [(outcome == k).astype(np.float64) for k in range(CLASSES)]
+    if kind == "sigmoid":
+        fits = [_fit_sigmoid(log_odds(proba[:, k]), hits[k], weight) for k in range(CLASSES)]
+        return {
+            "kind": "sigmoid",
+            "slope": [slope for slope, _ in fits],
+            "intercept": [intercept for _, intercept in fits],
+        }
+    curves = [
+        IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(proba[:, k], hits[k], weight)
+        for k in range(CLASSES)
+    ]
+    return {
+        "kind": "isotonic",
+        "x": [curve.X_thresholds_.tolist() for curve in curves],
+        "y": [curve.y_thresholds_.tolist() for curve in curves],
+    }
+
+
+def _fit_sigmoid(x: Floats, hit: Floats, weight: Floats) -> tuple[float, float]:
+    """Return (slope, intercept) of the weighted logistic fit; a negative slope becomes the base rate."""
+    positive, negative = float(weight[hit == 1].sum()), float(weight[hit == 0].sum())
+    target = np.where(hit == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
+    base = float(np.average(target, weights=weight))
+    theta = np.array([1.0, 0.0])
+    design = np.column_stack([x, np.ones_like(x)])
+    for _ in range(50):
+        q = 1 / (1 + np.exp(-np.clip(design @ theta, -35, 35)))
+        gradient = design.T @ (weight * (q - target))
+        curvature = (design * (weight * q * (1 - q))[:, None]).T @ design
+        step = np.linalg.solve(curvature + 1e-9 * np.trace(curvature) * np.eye(2), gradient)
+        theta -= step
+        if np.abs(step).max() < 1e-10:
+            break
+    slope, intercept = float(theta[0]), float(theta[1])
+    if not slope > 0:
+        return 0.0, float(np.log(base / (1 - base)))
+    return slope, intercept
+
+
+def log_loss(proba: Floats, outcome: Classes, weight: Floats | None = None) -> float:
+    """Return the mean of -log p(outcome) [nats]; probabilities below 1e-6 count as 1e-6."""
+    chosen = proba[np.arange(outcome.size), outcome]
+    return float(np.average(-np.log(np.maximum(chosen, SMALLEST_PROBABILITY)), weights=weight))
+
+
+def brier_score(proba: Floats, outcome: Classes, weight: Floats | None = None) -> float:
+    """Return the mean squared distance to the outcome, summed over the classes, in [0, 2]."""
+    distance = ((proba - np.eye(CLASSES)[outcome]) ** 2).sum(axis=1)
+    return float(np.average(distance, weights=weight))
+
+
+def interval_coverage(realised: Floats, lower: Floats, upper: Floats) -> float:
+    """Return the share of realised returns within [lower, upper]."""
+    return float(np.mean((realised >= lower) & (realised <= upper)))
+
+
+def residual_bounds(residuals: Floats, level: float) -> tuple[float, float]:
+    """Return the split-conformal bounds that hold a share `level` of new residuals.
+
+    Parameters
+    ----------
+    residuals : array of float64, shape (n,)
+        realised - expected on rows that the model did not see.
+    level : float
+        Coverage in (0, 1), shared equally by the two tails.
+
+    Returns
+    -------
+    lower, upper : float
+        Order statistics with the finite-sample correction (n + 1), so that coverage is at least
+        `level` for exchangeable residuals (Vovk et al. 2005; Lei et al. 2018). Overlapping labels
+        are not exchangeable: the coverage is measured, not believed.
+
+    Raises
+    ------
+    ValueError
+        If there are no residuals.
+    """
+    n = residuals.size
+    if n == 0:
+        raise ValueError("an interval needs at least one residual; the training span gave none")
+    tail = (1 - level) / 2
+    ordered = np.sort(residuals)
+    below = max(int(np.floor(tail * (n + 1))) - 1, 0)
+    above = min(int(np.ceil((1 - tail) * (n + 1))) - 1, n - 1)
+    return float(ordered[below]), float(ordered[above])
+
+
+def reliability_curve(
+    proba: Floats, outcome: Classes, *, label: int, bins: int = 10
+) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
+    """Return (mean predicted, share that came true, rows) of equally filled bins of one class.
+
+    Parameters
+    ----------
+    proba : array of float64, shape (n, 3)
+    outcome : array of int, shape (n,)
+    label : int
+        Class number whose probability is looked at.
+    bins : int
+        Bins; fewer come back where rows are fewer.
+    """
+    order = np.argsort(proba[:, label], kind="stable")
+    parts = [part for part in np.array_split(order, bins) if part.size]
+    predicted = np.array([proba[part, label].mean() for part in parts])
+    observed = np.array([(outcome[part] == label).mean() for part in parts])
+    return predicted, observed, np.array([part.size for part in parts], dtype=np.int64)

@@ -1,0 +1,43 @@
+"""Predictors: what is left of a model once it is trained. One kind a file, without `training`."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Predictor(Protocol):
+    """Class probabilities from features."""
+
+    def predict_proba(self, X: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Return raw (p_down, p_flat, p_up), shape (n, 3); rows sum to 1.
+
+        Parameters
+        ----------
+        X : array of float32, shape (n, k)
+            Features in the order of the fit; NaN means missing.
+        """
+
+    def save(self, folder: Path) -> None:
+        """Write the predictor's files into the existing `folder`."""
+
+
+PREDICTORS = {"xgboost": "serving.predictors.xgboost"}
+"""Kind of predictor -> the module that offers `load(folder)`; imported when asked for."""
+
+
+def load_predictor(kind: str, folder: Path) -> Predictor:
+    """Load the predictor of `kind` that was saved in `folder`.
+
+    Raises
+    ------
+    ValueError
+        If the kind is not known or its file is missing or damaged.
+    """
+    if kind not in PREDICTORS:
+        raise ValueError(f"predictor {kind!r} is not known; known are {', '.join(PREDICTORS)}")
+    load: Callable[[Path], Predictor] = import_module(PREDICTORS[kind]).load
+    return load(folder)

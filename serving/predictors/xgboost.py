@@ -1,0 +1,40 @@
+"""A gradient-boosted tree ensemble, read from XGBoost's UBJ."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import xgboost
+
+BOOSTER_FILE = "booster.ubj"
+
+
+class XGBoostPredictor:
+    """An XGBoost booster of objective `multi:softprob` with the classes down, flat, up."""
+
+    def __init__(self, booster: xgboost.Booster) -> None:
+        self.booster = booster
+
+    def predict_proba(self, X: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Return (p_down, p_flat, p_up), shape (n, 3); NaN features take the trees' default branch."""
+        if X.shape[0] == 0:
+            return np.empty((0, 3))
+        rows = np.ascontiguousarray(X, dtype=np.float32)
+        proba = np.asarray(self.booster.inplace_predict(rows), dtype=np.float64)
+        total: npt.NDArray[np.float64] = proba.sum(axis=1, keepdims=True)
+        return proba / total
+
+    def save(self, folder: Path) -> None:
+        """Write `booster.ubj`."""
+        self.booster.save_model(folder / BOOSTER_FILE)
+
+
+def load(folder: Path) -> XGBoostPredictor:
+    """Read `booster.ubj` from `folder`; ValueError if it is missing or damaged."""
+    booster = xgboost.Booster()
+    try:
+        booster.load_model(folder / BOOSTER_FILE)
+    except xgboost.core.XGBoostError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{folder / BOOSTER_FILE} is not a readable booster: {reason}") from None
+    return XGBoostPredictor(booster)

@@ -1,0 +1,208 @@
+"""The scorer: a predictor with its calibration, expected return and interval, as files.
+
+A scorer is a folder: `scorer.json` and the predictor's own files, whose hashes it holds. It knows
+nothing of how it was trained and imports neither `training` nor a tracking library.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.calibration import calibrate
+from serving.predictors import Predictor, load_predictor
+
+SPEC_FILE = "scorer.json"
+
+
+@dataclass(frozen=True)
+class ScorerSpec:
+    """Everything of a scorer that is not the predictor itself.
+
+    Parameters
+    ----------
+    predictor : str
+        Kind of predictor, a key of `serving.predictors.PREDICTORS`.
+    feature_names : tuple of str
+        Columns of X, in order.
+    feature_set : str
+        Hash of the feature set that the model was fitted on.
+    scale_feature : str
+        Feature that holds the volatility [log return per bar] known at the bar; returns are learned
+        in units of `scale_feature * sqrt(horizon_bars)`.
+    horizon_bars : int
+        Bars over which returns are foreseen.
+    calibration : dict
+        Parameters of `serving.calibration.calibrate`.
+    class_returns : tuple of three floats
+        Mean realised return of the classes down, flat, up [scale units].
+    residual_bounds : tuple of two floats
+        Lower and upper quantile of (realised - expected) [scale units].
+    train_start, train_end : datetime
+        The model saw labels of bars known after `train_start`, all ended by `train_end`.
+    files : dict
+        SHA-256 of the predictor's files.
+    """
+
+    predictor: str
+    feature_names: tuple[str, ...]
+    feature_set: str
+    scale_feature: str
+    horizon_bars: int
+    calibration: dict[str, Any]
+    class_returns: tuple[float, float, float]
+    residual_bounds: tuple[float, float]
+    train_start: datetime
+    train_end: datetime
+    files: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the specification as plain JSON types."""
+        instants = {name: getattr(self, name).isoformat() for name in ("train_start", "train_end")}
+        return {**asdict(self), **instants}
+
+    @classmethod
+    def from_json(cls, tree: dict[str, Any]) -> "ScorerSpec":
+        """Read what `as_json` wrote; ValueError if a key is missing or not known."""
+        try:
+            return cls(
+                **{
+                    **tree,
+                    "feature_names": tuple(tree["feature_names"]),
+                    "class_returns": tuple(tree["class_returns"]),
+                    "residual_bounds": tuple(tree["residual_bounds"]),
+                    "train_start": datetime.fromisoformat(tree["train_start"]),
+                    "train_end": datetime.fromisoformat(tree["train_end"]),
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{SPEC_FILE} does not describe a scorer: {error}") from None
+
+
+class Scorer:
+    """Scores rows of features; the same object in training, backtest and live scoring."""
+
+    def __init__(self, spec: ScorerSpec, predictor: Predictor) -> None:
+        self.spec = spec
+        self.predictor = predictor
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Columns of X, in order."""
+        return self.spec.feature_names
+
+    @property
+    def feature_set(self) -> str:
+        """Hash of the feature set."""
+        return self.spec.feature_set
+
+    @property
+    def horizon_bars(self) -> int:
+        """Bars over which returns are foreseen."""
+        return self.spec.horizon_bars
+
+    @property
+    def train_end(self) -> datetime:
+        """The instant by which every label that the model saw had ended."""
+        return self.spec.train_end
+
+    @cached_property
+    def _scale_column(self) -> int:
+        return self.feature_names.index(self.spec.scale_feature)
+
+    def check_feature_set(self, feature_set: str) -> None:
+        """Raise ValueError unless `feature_set` is the one that the model was fitted on."""
+        if feature_set != self.feature_set:
+            raise ValueError(
+                f"the model was fitted on feature set {self.feature_set}, "
+                f"the features at hand are {feature_set}; train on these or restore those"
+            )
+
+    def score(self, X: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
+        """Return the score columns of every row.
+
+        Parameters
+        ----------
+        X : array of float32, shape (n, k)
+            Features in the order of `feature_names`; NaN means missing.
+
+        Returns
+        -------
+        dict of arrays, shape (n,)
+            `p_down`, `p_flat`, `p_up` (sum 1); `expected_return`, `lower`, `upper` [log return over
+            `horizon_bars`], NaN where the scale feature is NaN; `horizon_bars`.
+
+        Raises
+        ------
+        ValueError
+            If X does not have one column a feature.
+        """
+        if X.ndim != 2 or X.shape[1] != len(self.feature_names):
+            raise ValueError(
+                f"X has shape {X.shape}; the model wants (n, {len(self.feature_names)})"
+            )
+        proba = calibrate(self.predictor.predict_proba(X), self.spec.calibration)
+        scale = X[:, self._scale_column].astype(np.float64) * np.sqrt(self.horizon_bars)
+        expected = proba @ np.asarray(self.spec.class_returns) * scale
+        below, above = self.spec.residual_bounds
+        return {
+            "p_down": proba[:, 0],
+            "p_flat": proba[:, 1],
+            "p_up": proba[:, 2],
+            "expected_return": expected,
+            "lower": expected + below * scale,
+            "upper": expected + above * scale,
+            "horizon_bars": np.full(X.shape[0], self.horizon_bars, dtype=np.int64),
+        }
+
+    def save(self, folder: Path) -> str:
+        """Write the scorer into `folder` (made if absent) and return its hash."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.predictor.save(folder)
+        names = sorted(p.name for p in folder.iterdir() if p.name != SPEC_FILE)
+        files = {name: _sha256(folder / name) for name in names}
+        spec = {**self.spec.as_json(), "files": files}
+        text = json.dumps(spec, indent=1, sort_keys=True) + "\n"
+        (folder / SPEC_FILE).write_text(text, encoding="utf-8")
+        return _sha256(folder / SPEC_FILE)
+
+    @classmethod
+    def load(cls, folder: Path, *, expected_hash: str | None = None) -> "Scorer":
+        """Read a scorer, refusing files that are not the ones that were saved.
+
+        Parameters
+        ----------
+        folder : Path
+        expected_hash : str, optional
+            What `save` returned; by it `scorer.json` is checked, and by that all other files.
+
+        Raises
+        ------
+        ValueError
+            If a file is missing, damaged or another than was saved.
+        """
+        path = folder / SPEC_FILE
+        if not path.is_file():
+            raise ValueError(f"{folder} holds no {SPEC_FILE}; it is not a scorer")
+        if expected_hash is not None:
+            _refuse_other(path, expected_hash)
+        spec = ScorerSpec.from_json(json.loads(path.read_text(encoding="utf-8")))
+        for name, digest in spec.files.items():
+            _refuse_other(folder / name, digest)
+        return cls(spec, load_predictor(spec.predictor, folder))
+
+
+def _refuse_other(path: Path, digest: str) -> None:
+    found = _sha256(path) if path.is_file() else "missing"
+    if found != digest:
+        raise ValueError(f"{path} has hash {found[:12]}, registered is {digest[:12]}")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
