@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from serving.calibration import calibrate
 from serving.predictors import Predictor, load_predictor
@@ -196,6 +197,27 @@ class Scorer:
         for name, digest in spec.files.items():
             _refuse_other(folder / name, digest)
         return cls(spec, load_predictor(spec.predictor, folder))
+
+
+def score_frame(scorer: Scorer, keys: pl.DataFrame, X: npt.NDArray[np.float32]) -> pl.DataFrame:
+    """Score rows and return their keys with the score columns.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    keys : polars.DataFrame
+        n rows that say what is scored (venue, symbol, known_at).
+    X : array of float32, shape (n, k)
+        Features in the order of `scorer.feature_names`; NaN means missing.
+
+    Returns
+    -------
+    polars.DataFrame
+        In the order of `keys`; rows whose volatility is not known have no expectation and are left
+        out.
+    """
+    scored = keys.with_columns(**{n: pl.Series(v) for n, v in scorer.score(X).items()})
+    return scored.filter(pl.col("expected_return").is_finite())
 
 
 def _refuse_other(path: Path, digest: str) -> None:

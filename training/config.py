@@ -85,6 +85,11 @@ class TrainingConfig(BaseModel):
         default_factory=dict, description="Parameters fixed by hand, not searched."
     )
     threads: int = Field(2, ge=1, description="Threads a fit may use.")
+    sample_every_bars: int = Field(
+        6,
+        ge=1,
+        description="Fit on one bar in this many, staggered over the symbols; overlapping labels repeat themselves. 1 means all.",
+    )
     calibration: Literal["isotonic", "sigmoid", "none"] = Field(
         "sigmoid", description="How out-of-fold scores become calibrated probabilities."
     )

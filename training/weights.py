@@ -43,20 +43,27 @@ def sample_weights(
     """
     if known_at.size == 0:
         return np.empty(0)
+    weights = uniqueness(symbol, known_at, label_end, timeframe=timeframe)
+    newest = known_at.max()
+    age = (newest - known_at) / max(int(newest - known_at.min()), 1)
+    weights *= 1.0 - (1.0 - max(time_decay, 1e-6)) * age
+    weights /= float(weights.mean())
+    return weights
+
+
+def uniqueness(
+    symbol: npt.NDArray[np.int64], known_at: Instants, label_end: Instants, *, timeframe: timedelta
+) -> Floats:
+    """Return the average uniqueness of every label among those of its symbol, in (0, 1]."""
     step = timeframe // timedelta(microseconds=1)
     origin = known_at.min()
     first = (known_at - origin) // step + 1
     last = (label_end - origin) // step
-    weights = np.empty(known_at.size)
+    out = np.empty(known_at.size)
     for code in np.unique(symbol):
         rows = symbol == code
-        weights[rows] = average_uniqueness(first[rows], last[rows], int(last[rows].max()) + 1)
-    span = max(int(known_at.max() - origin), 1)
-    age = (known_at.max() - known_at) / span
-    weights *= 1.0 - (1.0 - max(time_decay, 1e-6)) * age
-    mean = float(weights.mean())
-    weights /= mean
-    return weights
+        out[rows] = average_uniqueness(first[rows], last[rows], int(last[rows].max()) + 1)
+    return out
 
 
 @numba.njit(cache=True)

@@ -1,0 +1,161 @@
+"""Features and labels of many symbols as the arrays that splits, weights and models work on."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from training.config import LabelConfig
+from training.labels import label_bars
+from training.splits import NO_END
+from training.weights import sample_weights, uniqueness
+
+KEY = ("venue", "symbol", "known_at")
+SCALE_FEATURE = "realised_vol_72"
+"""Feature that scales returns: models learn them in units of volatility over the horizon."""
+
+Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Rows of features with their labels, in the order of the table's key.
+
+    Parameters
+    ----------
+    keys : polars.DataFrame
+        venue, symbol, known_at of every row.
+    X : array of float32, shape (n, k)
+        Features; NaN where null.
+    feature_names : tuple of str
+        Columns of X.
+    symbol : array of int64, shape (n,)
+        Code of each row's venue and symbol.
+    known_at, label_end : array of int64, shape (n,)
+        Microseconds since the epoch; `NO_END` where there is no label.
+    outcome : array of int64, shape (n,)
+        Class number 0 (down), 1 (flat), 2 (up); -1 where there is no label.
+    realised : array of float64, shape (n,)
+        Log return of the label; NaN where there is none.
+    scale : array of float64, shape (n,)
+        `SCALE_FEATURE * sqrt(horizon_bars)`; NaN where not known.
+    label : LabelConfig
+    timeframe : timedelta
+    """
+
+    keys: pl.DataFrame
+    X: npt.NDArray[np.float32]
+    feature_names: tuple[str, ...]
+    symbol: Rows
+    known_at: Rows
+    label_end: Rows
+    outcome: npt.NDArray[np.int64]
+    realised: Floats
+    scale: Floats
+    label: LabelConfig
+    timeframe: timedelta
+
+    @property
+    def labelled(self) -> npt.NDArray[np.bool_]:
+        """True for rows with a label and a scale: those that can be learned from."""
+        known: npt.NDArray[np.bool_] = (self.label_end != NO_END) & (self.scale > 0)
+        return known
+
+    def training_rows(self, start: datetime, end: datetime) -> Rows:
+        """Return labelled rows known after `start` whose labels had ended by `end`."""
+        begin, stop = microseconds(start), microseconds(end)
+        return np.flatnonzero(self.labelled & (self.known_at > begin) & (self.label_end <= stop))
+
+    def rows_between(self, start: datetime, end: datetime) -> Rows:
+        """Return the rows with `start < known_at <= end`, labelled or not."""
+        begin, stop = microseconds(start), microseconds(end)
+        return np.flatnonzero((self.known_at > begin) & (self.known_at <= stop))
+
+    def weights(self, rows: Rows) -> Floats:
+        """Return the sample weights of training rows, mean 1."""
+        return sample_weights(
+            self.symbol[rows],
+            self.known_at[rows],
+            self.label_end[rows],
+            timeframe=self.timeframe,
+            time_decay=self.label.time_decay,
+        )
+
+    def mean_uniqueness(self, rows: Rows) -> float:
+        """Return the mean average uniqueness of the labels of `rows`, in (0, 1]."""
+        spans = (self.symbol[rows], self.known_at[rows], self.label_end[rows])
+        return float(uniqueness(*spans, timeframe=self.timeframe).mean())
+
+    def thinned(self, rows: Rows, every: int) -> npt.NDArray[np.bool_]:
+        """Say which of `rows` remain if one bar in `every` is kept, staggered over the symbols."""
+        bar = self.known_at[rows] // (self.timeframe // _MICROSECOND)
+        kept: npt.NDArray[np.bool_] = (bar + self.symbol[rows]) % every == 0
+        return kept
+
+
+def build_panel(
+    bars: pl.DataFrame,
+    features: pl.DataFrame,
+    label: LabelConfig,
+    *,
+    timeframe: timedelta,
+    end: datetime,
+) -> Panel:
+    """Join features with the labels that are known at `end`.
+
+    Parameters
+    ----------
+    bars : polars.DataFrame
+        Bars contract; must reach back `label.volatility_window` before the first feature row that
+        is to be labelled.
+    features : polars.DataFrame
+        Features contract, sorted by key; every column beside the key is a feature.
+    label, timeframe, end
+        As in `training.labels.label_bars`.
+
+    Raises
+    ------
+    ValueError
+        If there are no features, or `SCALE_FEATURE` is not among them.
+    """
+    names = tuple(name for name in features.columns if name not in KEY)
+    if SCALE_FEATURE not in names:
+        raise ValueError(
+            f"features lack {SCALE_FEATURE}, which scales returns; "
+            "keep the volatility family in the feature set"
+        )
+    if features.is_empty():
+        raise ValueError("features: no rows in the span; build features for it first")
+    features = features.filter(pl.col("known_at") <= end)
+    labels = label_bars(bars, label, timeframe=timeframe, end=end)
+    joined = features.select(KEY).join(labels, on=KEY, how="left", maintain_order="left")
+    X = features.select(names).to_numpy().astype(np.float32, copy=False)
+    symbol = joined.select(pl.struct("venue", "symbol").rank("dense").cast(pl.Int64))
+    return Panel(
+        keys=features.select(KEY),
+        X=X,
+        feature_names=names,
+        symbol=symbol.to_series().to_numpy() - 1,
+        known_at=_instants(joined["known_at"]),
+        label_end=_instants(joined["label_end"]),
+        outcome=(joined["label"].cast(pl.Int64) + 1).fill_null(-1).to_numpy(),
+        realised=joined["realised_return"].fill_null(np.nan).to_numpy(),
+        scale=X[:, names.index(SCALE_FEATURE)].astype(np.float64) * np.sqrt(label.horizon_bars),
+        label=label,
+        timeframe=timeframe,
+    )
+
+
+def microseconds(instant: datetime) -> int:
+    """Return `instant` as microseconds since the epoch."""
+    return round(instant.timestamp() * 1_000_000)
+
+
+def _instants(series: pl.Series) -> npt.NDArray[Any]:
+    return series.dt.timestamp("us").fill_null(NO_END).to_numpy()

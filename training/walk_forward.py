@@ -1,0 +1,232 @@
+"""The purged walk-forward: which spans, and the fit of one span with calibration and interval.
+
+Every fit sees labels that had ended by the end of its span. Calibration, class returns and interval
+come from out-of-fold predictions *inside* the span; the test window after it is touched once.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from evaluation.calibration import fit_calibration, residual_bounds
+from serving.calibration import calibrate
+from serving.scorer import Scorer, ScorerSpec, score_frame
+from training.config import TrainingConfig
+from training.models import model_class
+from training.panel import SCALE_FEATURE, Panel, microseconds
+from training.splits import PurgedKFold, PurgedWalkForward, SplitAudit, audit_split
+
+Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Window:
+    """One test window `(test_start, test_end]` and the training span `(train_start, test_start]`."""
+
+    number: int
+    train_start: datetime
+    test_start: datetime
+    test_end: datetime
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the window as plain JSON types."""
+        return {
+            "number": self.number,
+            "train_start": self.train_start.isoformat(),
+            "test_start": self.test_start.isoformat(),
+            "test_end": self.test_end.isoformat(),
+        }
+
+    @classmethod
+    def from_json(cls, tree: dict[str, Any]) -> "Window":
+        """Read what `as_json` wrote."""
+        instants = {k: datetime.fromisoformat(v) for k, v in tree.items() if k != "number"}
+        return cls(number=tree["number"], **instants)
+
+
+def plan_windows(
+    as_of: datetime, first: datetime, config: TrainingConfig, *, timeframe: timedelta
+) -> list[Window]:
+    """Return the outer windows of a walk-forward as of `as_of`, oldest first.
+
+    The newest test window ends one label horizon before `as_of`, so that every test row has its
+    outcome.
+
+    Parameters
+    ----------
+    as_of : datetime
+    first : datetime
+        `known_at` of the first row of features; training spans are cut there.
+    config : TrainingConfig
+    timeframe : timedelta
+
+    Raises
+    ------
+    ValueError
+        If the oldest training span is shorter than one test window a fold: naming the history there
+        is and the history that is needed.
+    """
+    split, horizon = config.split, config.label.horizon_bars * timeframe
+    test, train = timedelta(days=split.test_days), timedelta(days=split.train_days)
+    splitter = PurgedWalkForward(split.windows, test, train, microseconds(as_of - horizon))
+    windows = [
+        Window(number, max(_instant(begin), first - timeframe), _instant(start), _instant(stop))
+        for number, (begin, start, stop) in enumerate(splitter.bounds())
+    ]
+    needed = min(train, test * split.inner_folds)
+    oldest = windows[0].test_start - windows[0].train_start
+    if oldest < needed:
+        raise ValueError(
+            f"history starts {first:%Y-%m-%d}: {oldest / timedelta(days=1):.1f} days before the "
+            f"oldest of {split.windows} test windows, at least {needed / timedelta(days=1):.1f} are "
+            "needed; backfill more, or set training.split.windows or test_days lower"
+        )
+    return windows
+
+
+def history_needed(config: TrainingConfig, *, timeframe: timedelta) -> timedelta:
+    """Return how far before `as_of` a walk-forward reads features."""
+    days = config.split.train_days + config.split.windows * config.split.test_days
+    return timedelta(days=days) + config.label.horizon_bars * timeframe
+
+
+def inner_folds(
+    panel: Panel, rows: Rows, config: TrainingConfig, *, name: str
+) -> tuple[list[tuple[Rows, Rows]], list[SplitAudit]]:
+    """Return audited purged folds of training rows, as row numbers of the panel."""
+    embargo = config.split.embargo_bars * panel.timeframe
+    known_at, label_end = panel.known_at[rows], panel.label_end[rows]
+    folds, audits = [], []
+    splitter = PurgedKFold(config.split.inner_folds, embargo)
+    for number, (train, test) in enumerate(splitter.split(known_at, label_end)):
+        label = f"{name} fold {number}"
+        audits.append(
+            audit_split(label, known_at, label_end, train, test, timeframe=panel.timeframe)
+        )
+        folds.append((rows[train], rows[test]))
+    return folds, audits
+
+
+@dataclass(frozen=True)
+class FittedSpan:
+    """What one fit gave: the scorer, each feature's share of the gain, and what was checked."""
+
+    scorer: Scorer
+    importance: Floats
+    audits: list[SplitAudit]
+    rows: int
+    fitted_rows: int
+    mean_uniqueness: float
+
+
+def fit_span(
+    panel: Panel,
+    params: dict[str, Any],
+    config: TrainingConfig,
+    *,
+    start: datetime,
+    end: datetime,
+    feature_set: str,
+    name: str,
+) -> FittedSpan:
+    """Fit a scorer on the labels known after `start` that had ended by `end`.
+
+    Parameters
+    ----------
+    panel : Panel
+    params : dict
+        Parameters of the model.
+    config : TrainingConfig
+    start, end : datetime
+        The training span.
+    feature_set : str
+        Hash that the scorer will insist on.
+    name : str
+        Of the span, for the audits.
+
+    Raises
+    ------
+    ValueError
+        If a fold is empty or overlaps its test interval.
+    """
+    rows = panel.training_rows(start, end)
+    folds, audits = inner_folds(panel, rows, config, name=name)
+    out_of_fold = np.concatenate([test for _, test in folds])
+    proba = np.concatenate(
+        [_fit(panel, train, params, config).predict_proba(panel.X[test]) for train, test in folds]
+    )
+    weight = panel.weights(out_of_fold)
+    outcome = panel.outcome[out_of_fold]
+    calibration = fit_calibration(proba, outcome, weight, config.calibration)
+    scaled = panel.realised[out_of_fold] / panel.scale[out_of_fold]
+    returns = class_returns(scaled, outcome, weight)
+    expected = calibrate(proba, calibration) @ np.asarray(returns)
+    model = _fit(panel, rows, params, config)
+    spec = ScorerSpec(
+        predictor=model.predictor_kind,
+        feature_names=panel.feature_names,
+        feature_set=feature_set,
+        scale_feature=SCALE_FEATURE,
+        horizon_bars=config.label.horizon_bars,
+        calibration=calibration,
+        class_returns=returns,
+        residual_bounds=residual_bounds(scaled - expected, config.interval_level),
+        train_start=start,
+        train_end=end,
+    )
+    return FittedSpan(
+        scorer=Scorer(spec, model.predictor),
+        importance=model.importance(),
+        audits=audits,
+        rows=int(rows.size),
+        fitted_rows=int(panel.thinned(rows, config.sample_every_bars).sum()),
+        mean_uniqueness=panel.mean_uniqueness(rows),
+    )
+
+
+def _fit(panel: Panel, rows: Rows, params: dict[str, Any], config: TrainingConfig) -> Any:
+    X, y, weight = training_sample(panel, rows, config)
+    model = model_class(config.model)(params, seed=config.search.seed, threads=config.threads)
+    return model.fit(X, y, weight)
+
+
+def training_sample(
+    panel: Panel, rows: Rows, config: TrainingConfig
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], Floats]:
+    """Return (X, y, weight) of training rows: weighed by uniqueness, then thinned."""
+    kept = panel.thinned(rows, config.sample_every_bars)
+    weight = panel.weights(rows)[kept]
+    return panel.X[rows[kept]], panel.outcome[rows[kept]], weight / weight.mean()
+
+
+def class_returns(
+    scaled: Floats, outcome: npt.NDArray[np.int64], weight: Floats
+) -> tuple[float, float, float]:
+    """Return the weighted mean realised return of the classes down, flat, up; 0 for an absent one.
+
+    Parameters
+    ----------
+    scaled : array of float64, shape (n,)
+        Realised log returns [units of volatility over the horizon].
+    """
+    means = [
+        float(np.average(scaled[hit], weights=weight[hit])) if hit.any() else 0.0
+        for hit in (outcome == k for k in range(3))
+    ]
+    return means[0], means[1], means[2]
+
+
+def score_rows(scorer: Scorer, panel: Panel, rows: Rows) -> pl.DataFrame:
+    """Return the scores of rows of the panel: its key and the score columns, in the panel's order."""
+    return score_frame(scorer, panel.keys[rows], panel.X[rows])
+
+
+def _instant(microsecond: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microsecond)
