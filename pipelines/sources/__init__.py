@@ -1,1 +1,1 @@
-"""One data source a file."""
+"""Data sources: one venue client a file, loud on failure. `exchange.py` is ccxt."""
