@@ -1,0 +1,254 @@
+"""Bars of one venue on a regular grid of time, and the windows a feature may ask of them.
+
+Missing bars are NaN, so a window counts time and not rows. Nothing is ever filled.
+
+The gap policy, everywhere: a window is valid only if at least 95 % of its bars are present; else
+the feature is null. A one-bar return across a missing bar is itself missing.
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features import kernels
+from features.kernels import Array
+
+COVERAGE = 0.95
+# An exponential mean is cut where the weight of all older bars together is e^-10 = 4.5e-5.
+SPANS_KEPT = 5
+WILDER_KEPT = 10
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def required_bars(window: int) -> int:
+    """Return how many of `window` bars must be present for the window to be valid."""
+    return math.ceil(COVERAGE * window - 1e-9)
+
+
+def ema_window(span: int) -> int:
+    """Return the bars an exponential mean of `span` looks at, the newest included."""
+    return SPANS_KEPT * span
+
+
+def wilder_window(window: int) -> int:
+    """Return the bars Wilder's smoothing over `window` looks at, the newest included."""
+    return WILDER_KEPT * window
+
+
+def ratio(numerator: Array, denominator: Array) -> Array:
+    """Return `numerator / denominator`, NaN where the denominator is zero."""
+    return cast(Array, np.where(denominator != 0, numerator / denominator, np.nan))
+
+
+class Grid:
+    """Columns of bars as float64 arrays `[symbols, bars]`, NaN where a bar is missing.
+
+    Parameters
+    ----------
+    bars : polars.DataFrame
+        Bars of one venue, at most one per (symbol, instant).
+    symbols : sequence of str
+        Row labels.
+    codes, numbers : int64 arrays
+        Row and bar number (known_at / timeframe since 1970) of every row of `bars`.
+    timeframe : timedelta
+        Length of one bar.
+
+    Notes
+    -----
+    Windows are methods, so a feature reads as its formula: `grid.std(grid.log_return, 72)`.
+    """
+
+    def __init__(
+        self,
+        bars: pl.DataFrame,
+        symbols: Sequence[str],
+        codes: npt.NDArray[np.int64],
+        numbers: npt.NDArray[np.int64],
+        timeframe: timedelta,
+    ) -> None:
+        self.symbols = tuple(symbols)
+        self.timeframe = timeframe
+        self.start = int(numbers.min()) if numbers.size else 0
+        self.length = int(numbers.max()) - self.start + 1 if numbers.size else 0
+        self.position = codes * self.length + (numbers - self.start)
+        self._bars = bars
+
+    def column(self, name: str) -> Array:
+        """Return the column `name` of the bars on the grid."""
+        grid = np.full((len(self.symbols), self.length), np.nan)
+        values = self._bars.get_column(name).cast(pl.Float64).to_numpy()
+        grid.reshape(-1)[self.position] = values
+        return grid
+
+    @cached_property
+    def open(self) -> Array:
+        """Open [quote]."""
+        return self.column("open")
+
+    @cached_property
+    def high(self) -> Array:
+        """High [quote]."""
+        return self.column("high")
+
+    @cached_property
+    def low(self) -> Array:
+        """Low [quote]."""
+        return self.column("low")
+
+    @cached_property
+    def close(self) -> Array:
+        """Close [quote]."""
+        return self.column("close")
+
+    @cached_property
+    def volume(self) -> Array:
+        """Volume [base]."""
+        return self.column("volume")
+
+    @cached_property
+    def trades(self) -> Array:
+        """Number of trades [count]; NaN where the venue does not say."""
+        return self.column("trades")
+
+    @cached_property
+    def taker_buy_volume(self) -> Array:
+        """Volume bought by takers [base]; NaN where the venue does not say."""
+        return self.column("taker_buy_volume")
+
+    @cached_property
+    def log_close(self) -> Array:
+        """Natural logarithm of the close [log quote]."""
+        return np.log(self.close)
+
+    @cached_property
+    def log_return(self) -> Array:
+        """One-bar log return, close to close [log return]."""
+        return self.log_close - self.lag(self.log_close, 1)
+
+    @cached_property
+    def typical(self) -> Array:
+        """Mean of high, low and close [quote]."""
+        return (self.high + self.low + self.close) / 3
+
+    @cached_property
+    def turnover(self) -> Array:
+        """Volume at the typical price [quote], also where the venue has no quote volume."""
+        return self.volume * self.typical
+
+    @cached_property
+    def true_range(self) -> Array:
+        """Range of the bar and the gap from the previous close, whichever is larger [quote]."""
+        before = self.lag(self.close, 1)
+        return np.maximum(self.high, before) - np.minimum(self.low, before)
+
+    @cached_property
+    def numbers(self) -> npt.NDArray[np.int64]:
+        """Number of each bar since 1970 (known_at / timeframe), `[bars]`."""
+        return np.arange(self.start, self.start + self.length)
+
+    @cached_property
+    def benchmark(self) -> int | None:
+        """Row of the venue's bitcoin market, the first by name; None where there is none."""
+        rows = [i for i, symbol in enumerate(self.symbols) if symbol.startswith("BTC/")]
+        return min(rows, key=lambda i: self.symbols[i]) if rows else None
+
+    def lag(self, x: Array, bars: int) -> Array:
+        """Return `x` as it was `bars` bars before."""
+        past = np.full_like(x, np.nan)
+        past[:, bars:] = x[:, : max(x.shape[1] - bars, 0)]
+        return past
+
+    def complete(self, x: Array, window: int) -> Array:
+        """Return `x` where the trailing `window` closes satisfy the gap policy, else NaN."""
+        valid = np.isfinite(self.mean(self.close, window))
+        return cast(Array, np.where(valid, x, np.nan))
+
+    def mean(self, x: Array, window: int) -> Array:
+        """Return the trailing mean."""
+        return kernels.window_mean(x, self.start, window, required_bars(window))
+
+    def moments(self, x: Array, window: int) -> tuple[Array, Array]:
+        """Return the trailing mean and sample variance."""
+        return kernels.window_moments(x, self.start, window, required_bars(window))
+
+    def std(self, x: Array, window: int) -> Array:
+        """Return the trailing sample standard deviation."""
+        return cast(Array, np.sqrt(self.moments(x, window)[1]))
+
+    def zscore(self, x: Array, window: int) -> Array:
+        """Return the distance of `x` from its trailing mean in trailing standard deviations."""
+        mean, variance = self.moments(x, window)
+        return ratio(x - mean, np.sqrt(variance))
+
+    def shape(self, x: Array, window: int) -> tuple[Array, Array]:
+        """Return the trailing skewness and excess kurtosis."""
+        return kernels.window_shape(x, self.start, window, required_bars(window))
+
+    def covariance(self, x: Array, y: Array, window: int) -> tuple[Array, Array, Array]:
+        """Return the trailing cov(x, y), var(x), var(y) over bars where both are present."""
+        return kernels.window_covariance(x, y, self.start, window, required_bars(window))
+
+    def correlation(self, x: Array, y: Array, window: int) -> Array:
+        """Return the trailing correlation, clipped to [-1, 1] against rounding."""
+        cov, var_x, var_y = self.covariance(x, y, window)
+        return np.clip(ratio(cov, np.sqrt(var_x * var_y)), -1, 1)
+
+    def highest(self, x: Array, window: int) -> tuple[Array, Array]:
+        """Return the trailing maximum and how many bars ago it last occurred."""
+        return kernels.window_max(x, self.start, window, required_bars(window))
+
+    def lowest(self, x: Array, window: int) -> tuple[Array, Array]:
+        """Return the trailing minimum and how many bars ago it last occurred."""
+        highest, age = self.highest(-x, window)
+        return -highest, age
+
+    def mean_deviation(self, x: Array, window: int) -> Array:
+        """Return the mean absolute distance from the trailing mean."""
+        return kernels.window_deviation(x, self.mean(x, window), window, required_bars(window))
+
+    def ema(self, x: Array, span: int) -> Array:
+        """Return the exponential mean with weight `1 - 2 / (span + 1)` a bar, cut at 5 spans.
+
+        The textbook recursion never forgets: its value depends on where the data began, so an
+        hourly increment could not equal the full history. Cutting the weights where 4.5e-5 of them
+        is left, and sharing that rest among the kept bars, makes the value a function of exactly
+        `ema_window(span)` bars.
+        """
+        return self._decayed(x, ema_window(span), 1 - 2 / (span + 1))
+
+    def wilder(self, x: Array, window: int) -> Array:
+        """Return Wilder's smoothing, weight `1 - 1 / window` a bar, cut at 10 windows as `ema` is."""
+        return self._decayed(x, wilder_window(window), 1 - 1 / window)
+
+    def _decayed(self, x: Array, window: int, decay: float) -> Array:
+        return kernels.window_decayed_mean(x, self.start, window, required_bars(window), decay)
+
+    def frame(self, row: int, columns: Sequence[str]) -> pl.DataFrame:
+        """Return `columns` of one symbol's bars on the grid; a missing bar is null but for its time.
+
+        `known_at` and `open_time` are those of the grid, `venue` and `symbol` are constant.
+        """
+        step = self.timeframe // _MICROSECOND
+        known_at = pl.Series("known_at", self.numbers * step).cast(pl.Datetime("us", "UTC"))
+        given = {
+            "known_at": known_at,
+            "open_time": known_at - self.timeframe,
+            "venue": pl.repeat(self._bars["venue"][0], self.length, eager=True),
+            "symbol": pl.repeat(self.symbols[row], self.length, eager=True),
+        }
+        return pl.DataFrame(
+            {name: given[name] if name in given else self._cells(name)[row] for name in columns},
+            nan_to_null=True,
+        )
+
+    def _cells(self, name: str) -> Array:
+        own = getattr(self, name, None)
+        return own if isinstance(own, np.ndarray) else self.column(name)

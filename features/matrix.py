@@ -1,0 +1,215 @@
+"""The one matrix builder: bars in, one float32 column a feature out.
+
+It serves the full history, the hourly increment and the backtest, so the three cannot differ.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.grid import Grid
+from features.kernels import Array, gather_finite
+from features.registry import Feature, select
+
+KEY = ("venue", "symbol", "known_at")
+# Cells of one column worked on at once: half a megabyte stays in the processor's cache, and memory
+# is bounded by it, not by the table.
+CHUNK_CELLS = 1 << 16
+
+
+def build_matrix(
+    bars: pl.DataFrame, *, timeframe: timedelta, names: Sequence[str] | None = None
+) -> pl.DataFrame:
+    """Compute features of bars.
+
+    Parameters
+    ----------
+    bars : polars.DataFrame
+        In the contract of `bars`, in any order, of any number of venues and symbols. A row's value
+        is exact where the frame holds the feature's `lookback` bars up to it.
+    timeframe : timedelta
+        Length of one bar; `known_at` lies on its grid.
+    names : sequence of str, optional
+        Features to compute, in column order; all registered ones by default.
+
+    Returns
+    -------
+    polars.DataFrame
+        venue, symbol, known_at and one float32 column a feature; rows exactly those of `bars`, in
+        their order. Null where the window is not valid by the gap policy (see `grid`), where an
+        input is missing, or where the formula is undefined; never NaN, never infinite.
+
+    Raises
+    ------
+    ValueError
+        If a name is not registered, a key repeats or is off the grid, or a feature fails, returns
+        another shape or a type that is not numeric.
+    """
+    return compute(bars, select(names), timeframe=timeframe)
+
+
+def compute(
+    bars: pl.DataFrame, features: Sequence[Feature], *, timeframe: timedelta
+) -> pl.DataFrame:
+    """Compute `features`, registered or not, as `build_matrix` does."""
+    keys = bars.select(KEY)
+    table = np.full((len(features), bars.height), np.nan, np.float32)
+    for chosen, venue in _venues(bars):
+        panel = _Panel.of(venue, timeframe)
+        columns = {i: one for i, one in enumerate(features) if one.scope == "panel"}
+        if columns and venue.height:
+            _fill(table, columns, panel.grid(0, len(panel.symbols)), chosen)
+        columns = {i: one for i, one in enumerate(features) if one.scope == "symbol"}
+        for first, last in panel.chunks() if columns else ():
+            rows = panel.rows(first, last)
+            _fill(table, columns, panel.grid(first, last), chosen[rows])
+    values = {one.name: table[i] for i, one in enumerate(features)}
+    return pl.concat([keys, pl.DataFrame(values, nan_to_null=True)], how="horizontal", strict=True)
+
+
+def _venues(bars: pl.DataFrame) -> Iterator[tuple[npt.NDArray[np.int64], pl.DataFrame]]:
+    """Iterate over (row numbers in `bars`, bars of one venue sorted by symbol)."""
+    order = bars.select(pl.arg_sort_by("venue", "symbol", maintain_order=True)).to_series()
+    ordered = bars[order] if not order.is_sorted() else bars
+    numbers = order.to_numpy().astype(np.int64)
+    lengths = ordered.get_column("venue").rle().struct.field("len").to_list()
+    first = 0
+    for length in lengths:
+        yield numbers[first : first + length], ordered.slice(first, length)
+        first += length
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """Bars of one venue sorted by symbol, with the symbol's and the bar's number of each row."""
+
+    bars: pl.DataFrame
+    symbols: tuple[str, ...]
+    ends: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.int64]
+    timeframe: timedelta
+
+    @classmethod
+    def of(cls, bars: pl.DataFrame, timeframe: timedelta) -> "_Panel":
+        runs = bars.get_column("symbol").rle().struct.unnest()
+        lengths = runs["len"].to_numpy().astype(np.int64)
+        instants = bars.get_column("known_at").dt.timestamp("us").to_numpy()
+        numbers, off_grid = np.divmod(instants, timeframe // timedelta(microseconds=1))
+        if off_grid.any():
+            raise ValueError(
+                f"{int((off_grid != 0).sum())} bars are off the grid of {timeframe} (first "
+                f"{bars['known_at'][int(off_grid.argmax())]}); give the bars' own timeframe"
+            )
+        codes = np.repeat(np.arange(lengths.size), lengths)
+        return cls(
+            bars, tuple(runs["value"]), np.cumsum(lengths), codes, numbers.astype(np.int64), timeframe
+        )  # fmt: skip
+
+    def rows(self, first: int, last: int) -> slice:
+        return slice(int(self.ends[first - 1]) if first else 0, int(self.ends[last - 1]))
+
+    def grid(self, first: int, last: int) -> Grid:
+        rows = self.rows(first, last)
+        bars = self.bars[rows]
+        grid = Grid(
+            bars,
+            self.symbols[first:last],
+            self.codes[rows] - first,
+            self.numbers[rows],
+            self.timeframe,
+        )
+        _refuse_repeats(bars, grid)
+        return grid
+
+    def chunks(self) -> Iterator[tuple[int, int]]:
+        span = int(np.ptp(self.numbers)) + 1 if self.numbers.size else 1
+        size = max(1, CHUNK_CELLS // span)
+        for first in range(0, len(self.symbols), size):
+            yield first, min(first + size, len(self.symbols))
+
+
+def _refuse_repeats(bars: pl.DataFrame, grid: Grid) -> None:
+    filled = np.zeros(len(grid.symbols) * grid.length, np.bool_)
+    filled[grid.position] = True
+    if int(filled.sum()) == bars.height:
+        return
+    repeated = bars.filter(bars.select(KEY).is_duplicated()).row(0, named=True)
+    raise ValueError(
+        f"bars repeat a key (first {repeated['symbol']} at {repeated['known_at']}); "
+        "there is one bar a symbol and instant"
+    )
+
+
+def _fill(
+    table: npt.NDArray[np.float32],
+    columns: dict[int, Feature],
+    grid: Grid,
+    chosen: npt.NDArray[np.int64],
+) -> None:
+    """Write the features of one grid into their columns of `table`, at the rows `chosen`."""
+    cell = np.empty(grid.position.size, np.float32)
+    with np.errstate(all="ignore"):
+        for i, values in _evaluate(columns, grid):
+            gather_finite(np.ascontiguousarray(values).reshape(-1), grid.position, cell)
+            table[i, chosen] = cell
+
+
+def _evaluate(columns: dict[int, Feature], grid: Grid) -> Iterator[tuple[int, Array]]:
+    expressions = {i: one for i, one in columns.items() if one.is_expression}
+    for i, one in columns.items():
+        if i not in expressions:
+            yield i, _kernel_values(one, grid)
+    if expressions:
+        yield from _expression_values(expressions, grid)
+
+
+def _kernel_values(one: Feature, grid: Grid) -> Array:
+    try:
+        values = one.function(grid, *one.windows)
+    except Exception as error:
+        raise _failure(one, error) from error
+    shape = (len(grid.symbols), grid.length)
+    if not isinstance(values, np.ndarray) or values.shape != shape or values.dtype != np.float64:
+        given = f"{getattr(values, 'dtype', type(values).__name__)} {getattr(values, 'shape', '')}"
+        raise ValueError(f"feature {one.name!r} returned {given}; it must be float64 {shape}")
+    return values
+
+
+def _expression_values(expressions: dict[int, Feature], grid: Grid) -> Iterator[tuple[int, Array]]:
+    built = {i: _expression(one) for i, one in expressions.items()}
+    roots = dict.fromkeys(name for expr in built.values() for name in expr.meta.root_names())
+    frames = [grid.frame(row, list(roots)) for row in range(len(grid.symbols))]
+    for i, one in expressions.items():
+        try:
+            found = [frame.select(built[i].alias(one.name)).to_series() for frame in frames]
+        except pl.exceptions.PolarsError as error:
+            raise _failure(one, error) from error
+        if any(
+            len(f) != grid.length or not (f.dtype.is_numeric() or f.dtype == pl.Boolean)
+            for f in found
+        ):
+            raise ValueError(
+                f"feature {one.name!r} returned {len(found[0])} rows of {found[0].dtype}; "
+                f"it must be numeric with {grid.length} rows"
+            )
+        yield i, np.stack([f.cast(pl.Float64).to_numpy() for f in found])
+
+
+def _expression(one: Feature) -> pl.Expr:
+    expression: Any = one.function(*one.windows)
+    if not isinstance(expression, pl.Expr):
+        raise ValueError(
+            f"feature {one.name!r} returned {type(expression).__name__}; a function without a "
+            "`grid` parameter returns a Polars expression"
+        )
+    return expression
+
+
+def _failure(one: Feature, error: Exception) -> ValueError:
+    return ValueError(f"feature {one.name!r} of {one.family} failed: {error}")

@@ -1,0 +1,237 @@
+"""The registry: what a feature is, how a family declares its columns, and what identifies the set.
+
+A file dropped into `features/` is a family; every function in it under `@feature` becomes one column,
+or one column per entry of `windows`. The function is either
+
+- a Polars expression: parameters are the windows, the value is a `pl.Expr` over the columns of
+  `bars`, evaluated on one symbol's regular grid (missing bars are null rows), or
+- a kernel: the first parameter is `grid`, the value a float64 array `[symbols, bars]`; for windows,
+  which must not depend on where the frame begins (see `kernels`).
+"""
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Literal, TypeVar
+
+import features
+from features.fingerprint import definition_text, engine_text
+
+Scope = Literal["symbol", "panel"]
+Window = int | tuple[int, ...]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_UNIT = re.compile(r"\S \[([^\[\]]+)\]$")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column.
+
+    Parameters
+    ----------
+    name : str
+        Function name and windows, e.g. ``ema_gap_24_96``; windows are in bars.
+    family : str
+        The file it stands in.
+    lookback : int
+        Bars, the newest included, from which the value is exact to rtol 1e-5.
+    unit : str
+        Without brackets.
+    scope : {"symbol", "panel"}
+        ``symbol`` sees one symbol's bars; ``panel`` all symbols of the venue up to the same instant.
+    doc : str
+        One line ending in ``[unit]``.
+    function : callable
+        Kernel or expression; see the module.
+    windows : tuple of int
+        Arguments of `function` after `grid`.
+    needs : tuple of str
+        Nullable columns of `bars` without which the value is null.
+    bounds : tuple of float or None
+        Inclusive range the value cannot leave by its definition; None where there is none.
+    """
+
+    name: str
+    family: str
+    lookback: int
+    unit: str
+    scope: Scope
+    doc: str
+    function: Callable[..., Any]
+    windows: tuple[int, ...] = ()
+    needs: tuple[str, ...] = ()
+    bounds: tuple[float | None, float | None] = (None, None)
+
+    @property
+    def is_expression(self) -> bool:
+        """True for a Polars expression, false for a kernel over the grid."""
+        return "grid" not in inspect.signature(self.function).parameters
+
+    @property
+    def definition_hash(self) -> str:
+        """Hash of what the column is: code without comments, windows, scope and lookback."""
+        parts = (self.name, self.scope, str(self.lookback), str(self.windows))
+        return _digest([*parts, definition_text(self.function), engine_text()])
+
+
+_REGISTERED: dict[str, Feature] = {}
+
+
+def define(
+    function: Callable[..., Any],
+    *,
+    lookback: int | Callable[..., int],
+    windows: Sequence[Window] = ((),),
+    scope: Scope = "symbol",
+    needs: Sequence[str] = (),
+    bounds: tuple[float | None, float | None] = (None, None),
+) -> list[Feature]:
+    """Return the features `function` defines, one per entry of `windows`, without registering them.
+
+    Raises
+    ------
+    ValueError
+        If the docstring's first line does not end in a unit, or a lookback is below one bar.
+    """
+    family = function.__module__.rpartition(".")[2]
+    line = (inspect.getdoc(function) or "").partition("\n")[0]
+    unit = _UNIT.search(line)
+    if unit is None:
+        raise ValueError(
+            f"feature {function.__name__!r} of {family}: the docstring's first line is {line!r}; "
+            "it must say what the column is and end in its unit, as in 'Log return [log return]'"
+        )
+    names = [name for name in inspect.signature(function).parameters if name != "grid"]
+    made = []
+    for entry in windows:
+        window = entry if isinstance(entry, tuple) else (entry,)
+        name = "_".join([function.__name__, *map(str, window)])
+        bars = lookback if isinstance(lookback, int) else lookback(*window)
+        if bars < 1:
+            raise ValueError(f"feature {name!r} of {family}: lookback {bars} is below one bar")
+        doc = line.format(**dict(zip(names, window, strict=True)))
+        made.append(
+            Feature(
+                name=name,
+                family=family,
+                lookback=bars,
+                unit=unit[1],
+                scope=scope,
+                doc=doc,
+                function=function,
+                windows=window,
+                needs=tuple(needs),
+                bounds=bounds,
+            )
+        )
+    return made
+
+
+def feature(
+    *,
+    lookback: int | Callable[..., int],
+    windows: Sequence[Window] = ((),),
+    scope: Scope = "symbol",
+    needs: Sequence[str] = (),
+    bounds: tuple[float | None, float | None] = (None, None),
+) -> Callable[[_Function], _Function]:
+    """Register the decorated function; the arguments are those of `Feature`.
+
+    Parameters
+    ----------
+    lookback : int or callable
+        A number of bars, or a function of the windows that returns it.
+    windows : sequence of int or tuple of int
+        One column per entry; a tuple binds several parameters.
+
+    Raises
+    ------
+    ValueError
+        If a name is taken, naming both families.
+    """
+
+    def register(function: _Function) -> _Function:
+        made = define(
+            function, lookback=lookback, windows=windows, scope=scope, needs=needs, bounds=bounds
+        )
+        add(made)
+        return function
+
+    return register
+
+
+def add(made: Iterable[Feature]) -> None:
+    """Put features into the registry; ValueError if a name is taken."""
+    for one in made:
+        taken = _REGISTERED.get(one.name)
+        if taken is not None:
+            raise ValueError(
+                f"feature {one.name!r} of {one.family} is already defined in {taken.family}; "
+                "give one of them another name"
+            )
+        _REGISTERED[one.name] = one
+
+
+def registered(families: Sequence[str] = ()) -> list[Feature]:
+    """Return every feature, or those of `families`, in order of family and definition.
+
+    Raises
+    ------
+    ValueError
+        If a family does not exist, naming those that do.
+    """
+    for module in pkgutil.iter_modules(features.__path__):
+        importlib.import_module(f"{features.__name__}.{module.name}")
+    known = sorted({one.family for one in _REGISTERED.values()})
+    if unknown := sorted(set(families) - set(known)):
+        raise ValueError(f"feature families {unknown} do not exist; known are {', '.join(known)}")
+    chosen = families or known
+    return sorted(
+        (one for one in _REGISTERED.values() if one.family in chosen), key=lambda one: one.family
+    )
+
+
+def select(names: Sequence[str] | None = None) -> list[Feature]:
+    """Return the features called `names`, in that order, or all of them.
+
+    Raises
+    ------
+    ValueError
+        If a name is not registered, naming the nearest.
+    """
+    known = {one.name: one for one in registered()}
+    if names is None:
+        return list(known.values())
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError("; ".join(_unknown(name, known) for name in unknown))
+    return [known[name] for name in names]
+
+
+def required_lookback(names: Sequence[str] | None = None) -> int:
+    """Return the longest lookback among `names`, in bars."""
+    return max((one.lookback for one in select(names)), default=1)
+
+
+def feature_set_hash(names: Sequence[str] | None = None) -> str:
+    """Return the identity of a set of features: equal for equal definitions, whatever the comments."""
+    return _digest(sorted(one.definition_hash for one in select(names)))[:16]
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    hint = f", did you mean {nearest[0]!r}?" if nearest else ""
+    return f"feature {name!r} is not registered{hint}"
+
+
+def _digest(parts: Iterable[str]) -> str:
+    return sha256("\x1f".join(parts).encode()).hexdigest()
+
+
+def families() -> Iterator[str]:
+    """Iterate over the names of the families."""
+    yield from dict.fromkeys(one.family for one in registered())
