@@ -146,6 +146,10 @@ class StackConfig(_Section):
     sla_minutes: float = Field(
         10.0, gt=0, description="The hourly chain must be done this long after the hour."
     )
+    scheduled: bool = Field(
+        True,
+        description="Airflow runs the DAGs on their schedules; false means only when they are triggered.",
+    )
 
 
 class Settings(_Section):
