@@ -231,24 +231,25 @@ class Grid:
     def _decayed(self, x: Array, window: int, decay: float) -> Array:
         return kernels.window_decayed_mean(x, self.start, window, required_bars(window), decay)
 
-    def frame(self, row: int, columns: Sequence[str]) -> pl.DataFrame:
-        """Return `columns` of one symbol's bars on the grid; a missing bar is null but for its time.
+    def frame(self, columns: Sequence[str]) -> pl.DataFrame:
+        """Return `columns` of the bars on the grid, one symbol's bars after the other's.
 
-        `known_at` and `open_time` are those of the grid, `venue` and `symbol` are constant.
+        A missing bar is a row of nulls but for its time and name.
         """
-        step = self.timeframe // _MICROSECOND
-        known_at = pl.Series("known_at", self.numbers * step).cast(pl.Datetime("us", "UTC"))
+        rows, step = len(self.symbols), self.timeframe // _MICROSECOND
+        known_at = pl.Series(np.tile(self.numbers * step, rows)).cast(pl.Datetime("us", "UTC"))
+        symbols = pl.Series(self.symbols, dtype=pl.String)
         given = {
-            "known_at": known_at,
-            "open_time": known_at - self.timeframe,
-            "venue": pl.repeat(self._bars["venue"][0], self.length, eager=True),
-            "symbol": pl.repeat(self.symbols[row], self.length, eager=True),
+            "known_at": lambda: known_at,
+            "open_time": lambda: known_at - self.timeframe,
+            "venue": lambda: self._bars["venue"].head(1).new_from_index(0, len(known_at)),
+            "symbol": lambda: symbols.repeat_by(self.length).explode(),
         }
         return pl.DataFrame(
-            {name: given[name] if name in given else self._cells(name)[row] for name in columns},
+            {name: given[name]() if name in given else self._cells(name) for name in columns},
             nan_to_null=True,
         )
 
     def _cells(self, name: str) -> Array:
         own = getattr(self, name, None)
-        return own if isinstance(own, np.ndarray) else self.column(name)
+        return (own if isinstance(own, np.ndarray) else self.column(name)).reshape(-1)

@@ -58,7 +58,7 @@ def compute(
 ) -> pl.DataFrame:
     """Compute `features`, registered or not, as `build_matrix` does."""
     keys = bars.select(KEY)
-    table = np.full((len(features), bars.height), np.nan, np.float32)
+    table = np.empty((len(features), bars.height), np.float32)
     for chosen, venue in _venues(bars):
         panel = _Panel.of(venue, timeframe)
         columns = {i: one for i, one in enumerate(features) if one.scope == "panel"}
@@ -177,39 +177,42 @@ def _kernel_values(one: Feature, grid: Grid) -> Array:
     shape = (len(grid.symbols), grid.length)
     if not isinstance(values, np.ndarray) or values.shape != shape or values.dtype != np.float64:
         given = f"{getattr(values, 'dtype', type(values).__name__)} {getattr(values, 'shape', '')}"
-        raise ValueError(f"feature {one.name!r} returned {given}; it must be float64 {shape}")
+        raise _failure(one, f"it returned {given}, not float64 {shape}")
     return values
 
 
 def _expression_values(expressions: dict[int, Feature], grid: Grid) -> Iterator[tuple[int, Array]]:
-    built = {i: _expression(one) for i, one in expressions.items()}
-    roots = dict.fromkeys(name for expr in built.values() for name in expr.meta.root_names())
-    frames = [grid.frame(row, list(roots)) for row in range(len(grid.symbols))]
+    built = {one.name: _expression(one) for one in expressions.values()}
+    roots = {name for expression in built.values() for name in expression.meta.root_names()}
+    frame = grid.frame(sorted(roots | {"known_at"}))
+    symbols = [frame.slice(row * grid.length, grid.length) for row in range(len(grid.symbols))]
+    found = [_selected(symbol, built) for symbol in symbols]
     for i, one in expressions.items():
-        try:
-            found = [frame.select(built[i].alias(one.name)).to_series() for frame in frames]
-        except pl.exceptions.PolarsError as error:
-            raise _failure(one, error) from error
-        if any(
-            len(f) != grid.length or not (f.dtype.is_numeric() or f.dtype == pl.Boolean)
-            for f in found
-        ):
-            raise ValueError(
-                f"feature {one.name!r} returned {len(found[0])} rows of {found[0].dtype}; "
-                f"it must be numeric with {grid.length} rows"
-            )
-        yield i, np.stack([f.cast(pl.Float64).to_numpy() for f in found])
+        dtype = found[0].schema[one.name]
+        if not (dtype.is_numeric() or dtype == pl.Boolean):
+            raise _failure(one, f"it returned {dtype}, which is not numeric")
+        yield i, np.stack([part[one.name].cast(pl.Float64).to_numpy() for part in found])
+
+
+def _selected(frame: pl.DataFrame, built: dict[str, pl.Expr]) -> pl.DataFrame:
+    # Beside a column of full length a wrong length is refused and a scalar is repeated.
+    try:
+        return frame.select("known_at", **built)
+    except pl.exceptions.PolarsError as error:
+        if len(built) == 1:
+            raise ValueError(f"feature {next(iter(built))!r} failed: {error}") from error
+        for name, expression in built.items():
+            _selected(frame, {name: expression})
+        raise
 
 
 def _expression(one: Feature) -> pl.Expr:
     expression: Any = one.function(*one.windows)
     if not isinstance(expression, pl.Expr):
-        raise ValueError(
-            f"feature {one.name!r} returned {type(expression).__name__}; a function without a "
-            "`grid` parameter returns a Polars expression"
-        )
+        given = type(expression).__name__
+        raise _failure(one, f"without a `grid` parameter it must return a pl.Expr, not {given}")
     return expression
 
 
-def _failure(one: Feature, error: Exception) -> ValueError:
-    return ValueError(f"feature {one.name!r} of {one.family} failed: {error}")
+def _failure(one: Feature, problem: object) -> ValueError:
+    return ValueError(f"feature {one.name!r} of {one.family} failed: {problem}")

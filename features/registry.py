@@ -48,6 +48,8 @@ class Feature:
         One line ending in ``[unit]``.
     function : callable
         Kernel or expression; see the module.
+    is_expression : bool
+        True for a Polars expression, false for a kernel.
     windows : tuple of int
         Arguments of `function` after `grid`.
     needs : tuple of str
@@ -63,14 +65,10 @@ class Feature:
     scope: Scope
     doc: str
     function: Callable[..., Any]
+    is_expression: bool
     windows: tuple[int, ...] = ()
     needs: tuple[str, ...] = ()
     bounds: tuple[float | None, float | None] = (None, None)
-
-    @property
-    def is_expression(self) -> bool:
-        """True for a Polars expression, false for a kernel over the grid."""
-        return "grid" not in inspect.signature(self.function).parameters
 
     @property
     def definition_hash(self) -> str:
@@ -106,7 +104,8 @@ def define(
             f"feature {function.__name__!r} of {family}: the docstring's first line is {line!r}; "
             "it must say what the column is and end in its unit, as in 'Log return [log return]'"
         )
-    names = [name for name in inspect.signature(function).parameters if name != "grid"]
+    parameters = inspect.signature(function).parameters
+    names = [name for name in parameters if name != "grid"]
     made = []
     for entry in windows:
         window = entry if isinstance(entry, tuple) else (entry,)
@@ -124,6 +123,7 @@ def define(
                 scope=scope,
                 doc=doc,
                 function=function,
+                is_expression="grid" not in parameters,
                 windows=window,
                 needs=tuple(needs),
                 bounds=bounds,
