@@ -1,0 +1,220 @@
+"""What one training is: its inputs, its identity and its plan, handed from step to step as files.
+
+`training_id` is a function of (as_of, configuration, data read). Running a training again with the
+same three finds the run it left; rows that became known later do not change it.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from pipelines.clock import format_instant, parse_instant, timeframe_delta
+from pipelines.context import Context
+from pipelines.errors import ContractViolation
+from pipelines.settings import Settings
+from training.panel import Panel, build_panel
+from training.walk_forward import Window, history_needed
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+PLAN_FILE = "plan.json"
+_NOT_READ_BY_THE_FIT = frozenset({"ingested_at"})
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The rows that a training reads: bars (with a run-up for volatility) and features."""
+
+    bars: pl.DataFrame
+    features: pl.DataFrame
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all values read; audit columns aside."""
+        total = hashlib.sha256()
+        for frame in (self.bars, self.features):
+            for column in frame.get_columns():
+                if column.name not in _NOT_READ_BY_THE_FIT:
+                    total.update(column.name.encode())
+                    total.update(_bytes(column))
+        return total.hexdigest()
+
+    def panel(self, settings: Settings, end: datetime) -> Panel:
+        """Return features with the labels known at `end`; ContractViolation if they do not fit."""
+        try:
+            return build_panel(
+                self.bars,
+                self.features,
+                settings.training.label,
+                timeframe=timeframe_delta(settings.timeframe),
+                end=end,
+            )
+        except ValueError as error:
+            raise ContractViolation(str(error)) from error
+
+    def between(self, start: datetime, end: datetime) -> "Inputs":
+        """Return the rows with `start < known_at <= end`."""
+        inside = (pl.col("known_at") > start) & (pl.col("known_at") <= end)
+        return Inputs(self.bars.filter(inside), self.features.filter(inside))
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A training that was planned and searched."""
+
+    training_id: str
+    as_of: datetime
+    first: datetime
+    feature_set: str
+    data_hash: str
+    versions: dict[str, int]
+    windows: tuple[Window, ...]
+    params: dict[str, Any]
+    search_overlaps: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plan as plain JSON types."""
+        return {
+            **self.__dict__,
+            "as_of": format_instant(self.as_of),
+            "first": format_instant(self.first),
+            "windows": [window.as_json() for window in self.windows],
+        }
+
+    @classmethod
+    def from_json(cls, tree: dict[str, Any]) -> "TrainingPlan":
+        """Read what `as_json` wrote."""
+        changed = {
+            "as_of": parse_instant(tree["as_of"]),
+            "first": parse_instant(tree["first"]),
+            "windows": tuple(Window.from_json(window) for window in tree["windows"]),
+        }
+        return cls(**{**tree, **changed})
+
+
+def history_start(settings: Settings, as_of: datetime) -> datetime:
+    """Return the instant after which a training as of `as_of` reads features."""
+    step = timeframe_delta(settings.timeframe)
+    return as_of - history_needed(settings.training, timeframe=step)
+
+
+def read_inputs(context: Context, as_of: datetime, versions: dict[str, int]) -> Inputs:
+    """Read the bars and features of a training from the lake, at the given table versions.
+
+    Raises
+    ------
+    ContractViolation
+        If there are no features in the span.
+    """
+    settings = context.settings
+    start = history_start(settings, as_of)
+    run_up = (settings.training.label.volatility_window + 1) * timeframe_delta(settings.timeframe)
+    ours = pl.col("venue") == settings.venue
+
+    def read(table: str, start: datetime) -> pl.DataFrame:
+        symbols = settings.universe
+        version = versions[table]
+        frame = context.lake.read(table, start=start, end=as_of, symbols=symbols, version=version)
+        return frame.filter(ours)
+
+    features = read("features", start)
+    if features.is_empty():
+        raise ContractViolation(
+            f"features: no rows of {settings.venue} from {format_instant(start)} to "
+            f"{format_instant(as_of)}; nothing was trained",
+            remedy="run `hourglass backfill` and `hourglass build-features` first",
+        )
+    return Inputs(read("bars", start - run_up), features)
+
+
+def current_versions(context: Context) -> dict[str, int]:
+    """Return the newest versions of the tables that a training reads.
+
+    Raises
+    ------
+    ContractViolation
+        If one of them does not exist.
+    """
+    versions = {table: context.lake.version(table) for table in ("bars", "features")}
+    absent = [table for table, version in versions.items() if version is None]
+    if absent:
+        raise ContractViolation(
+            f"table {' and '.join(absent)} does not exist yet; nothing was trained",
+            remedy="run `hourglass backfill` and `hourglass build-features` first",
+        )
+    return {table: version for table, version in versions.items() if version is not None}
+
+
+def training_id(settings: Settings, as_of: datetime, feature_set: str, data_hash: str) -> str:
+    """Return the identity of a training, 16 hexadecimal digits."""
+    identity = {
+        "as_of": format_instant(as_of),
+        "config": configuration(settings),
+        "feature_set": feature_set,
+        "data": data_hash,
+    }
+    text = json.dumps(identity, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """Return the settings on which a model depends: no addresses, no secrets, no thread count."""
+    tree = settings.model_dump(mode="json")
+    chosen = {name: tree[name] for name in ("venue", "timeframe", "universe", "training", "costs")}
+    chosen["training"].pop("threads")
+    return {**chosen, "risk": tree["risk"], "initial_cash": tree["books"]["initial_cash"]}
+
+
+def load_plan(context: Context, training_id: str) -> "tuple[Run, TrainingPlan]":
+    """Return the parent run of a planned training and its plan.
+
+    Raises
+    ------
+    ContractViolation
+        If no such training was planned.
+    """
+    tracking = context.registry.tracking
+    run = tracking.run_of(training_id)
+    if run is None or "planned" not in run.data.tags:
+        raise ContractViolation(
+            f"training {training_id} was not planned",
+            remedy="run plan-windows for it, or train again",
+        )
+    return run, TrainingPlan.from_json(tracking.read_json(run.info.run_id, PLAN_FILE))
+
+
+def feature_set_of(context: Context) -> str:
+    """Return the hash of the feature set that the features table holds.
+
+    Raises
+    ------
+    ContractViolation
+        If the table does not say.
+    """
+    found = context.lake.metadata("features").get("feature_set")
+    if found is None:
+        raise ContractViolation(
+            "features: the table does not name its feature set",
+            remedy="run `hourglass build-features` for its whole history",
+        )
+    return found
+
+
+def history_days(start: datetime, end: datetime) -> float:
+    """Return the length of a span in days."""
+    return (end - start) / timedelta(days=1)
+
+
+def _bytes(column: pl.Series) -> bytes:
+    if column.dtype == pl.String:
+        return "\0".join(column.fill_null("").to_list()).encode()
+    values = column.to_physical()
+    if values.null_count() or values.dtype.is_float():
+        kind = np.float32 if values.dtype == pl.Float32 else np.float64
+        values = values.cast(pl.Float32 if kind is np.float32 else pl.Float64).fill_null(np.nan)
+    return values.to_numpy().tobytes()
