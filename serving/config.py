@@ -76,3 +76,8 @@ class RiskConfig(BaseModel):
         ge=0,
         description="A position older than this is closed at the next open; 0 means no time exit.",
     )
+    stop_cooldown_bars: int = Field(
+        24,
+        ge=0,
+        description="Bars during which a symbol is not entered again after its stop was hit.",
+    )

@@ -1,0 +1,22 @@
+"""What is lost if the stop is hit is bounded before the position exists."""
+
+from serving.compiled import compiled
+from serving.desk import Desk
+from serving.risk.names import RISK_PER_TRADE
+from serving.tape import record_cut
+
+
+@compiled
+def risk_per_trade(bar: int, desk: Desk) -> None:
+    """Cut weight x stop distance to `risk_per_trade`; where no stop can be set, nothing grows.
+
+    The stop distance is a fraction of price: 2 x ATR by default. A gap through the stop loses more.
+    """
+    for s in range(desk.targets.shape[0]):
+        if desk.frozen[s] or desk.targets[s] == 0.0:
+            continue
+        distance = desk.signals.stop_fraction[bar, s]
+        allowed = desk.limits.risk_per_trade / distance if distance > 0.0 else desk.current[s]
+        if desk.targets[s] > allowed:
+            record_cut(desk.tape, bar, s, RISK_PER_TRADE, desk.targets[s], allowed)
+            desk.targets[s] = allowed
