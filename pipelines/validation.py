@@ -162,15 +162,15 @@ def find_breaches(table: Table, frame: pl.DataFrame) -> list[Breach]:
     return [_describe(table, clause, frame, count) for count, clause in broken]
 
 
-def broken_rows(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of `frame` that break a clause, with a column `reason` naming the clauses."""
+def with_reason(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return `frame` with a column `reason`: the clauses a row breaks, null where it breaks none."""
     rules = [*clauses(table), *_open_clauses(table, frame)]
     reasons = [
         pl.when(~clause.holds.fill_null(value=True)).then(pl.lit(clause.message))
         for clause in rules
     ]
     reason = pl.concat_str(reasons, separator="; ", ignore_nulls=True)
-    return frame.with_columns(reason=reason).filter(pl.col("reason") != "")
+    return frame.with_columns(reason=pl.when(reason != "").then(reason))
 
 
 def require_contract(table: Table, frame: pl.DataFrame) -> None:
