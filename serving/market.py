@@ -88,12 +88,15 @@ class Panel:
         """
         return _locate(frame, self.symbols, self.first, self.bars, self.timeframe)
 
-    def place(self, frame: pl.DataFrame, column: str) -> Floats:
-        """Return a column of a keyed frame as float64 (bars, n), NaN where it has no value."""
+    def place(self, frame: pl.DataFrame, *columns: str) -> tuple[Floats, ...]:
+        """Return columns of a keyed frame as float64 (bars, n) each, NaN where there is no value."""
         rows, bars, symbols = self.locate(frame)
-        placed = np.full((self.bars, len(self.symbols)), np.nan)
-        placed[bars, symbols] = _floats(frame, column)[rows]
-        return placed
+        placed = []
+        for column in columns:
+            values = np.full((self.bars, len(self.symbols)), np.nan)
+            values[bars, symbols] = _floats(frame, column)[rows]
+            placed.append(values)
+        return tuple(placed)
 
 
 def build_panel(
@@ -164,7 +167,7 @@ def build_panel(
     panel = Panel(universe, first, count, timeframe, market)
     if funding is None:
         return panel
-    rates = np.nan_to_num(panel.place(funding, "funding_rate"), nan=0.0)
+    rates = np.nan_to_num(panel.place(funding, "funding_rate")[0], nan=0.0)
     return Panel(universe, first, count, timeframe, market._replace(funding_rate=rates))
 
 
