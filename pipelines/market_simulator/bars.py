@@ -74,7 +74,10 @@ class Request:
 class Market(Protocol):
     """What a simulated or replayed market offers. Nothing it returns was unknown at `now`."""
 
-    instruments: Sequence[Instrument]
+    @property
+    def instruments(self) -> Sequence[Instrument]:
+        """Every market it ever had, listed yet or not."""
+        ...
 
     def bars(self, instrument: Instrument, timeframe: int, request: Request) -> Bars:
         """Return one page of bars; the bar in progress is included, unfinished."""

@@ -53,7 +53,7 @@ def _klines(exchange: SimulatedExchange, query: Query, now: int) -> str:
     timeframe = timeframe_of(query)
     request = time_range(query, _limit(query, 500, KLINES_LIMIT), now)
     bars = exchange.bars("/fapi/v1/klines", item, timeframe, request)
-    return kline_rows(bars, item.price_decimals, item.volume_decimals, 5)
+    return kline_rows(bars, item.price_decimals, item.volume_decimals, 8)
 
 
 def _within(times: Times, request: Request) -> slice:

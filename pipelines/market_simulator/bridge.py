@@ -85,7 +85,7 @@ def _split(total: int, weights: Floats) -> Integers:
         return parts
     edges = np.floor(total * (share / share[-1])).astype(np.int64)
     edges[-1] = total
-    return np.diff(edges, prepend=0)
+    return _steps(edges)
 
 
 def _part(whole: Integers, share: Floats, total: int) -> Integers:
@@ -97,5 +97,11 @@ def _part(whole: Integers, share: Floats, total: int) -> Integers:
     if missing == 0 or capacity == 0:
         return part
     edges = [abs(missing) * done // capacity for done in np.cumsum(room).tolist()]
-    change = np.diff(np.array(edges, dtype=np.int64), prepend=0)
-    return part + change if missing > 0 else part - change
+    change = _steps(np.array(edges, dtype=np.int64))
+    return np.asarray(part + change if missing > 0 else part - change)
+
+
+def _steps(edges: Integers) -> Integers:
+    steps = edges.copy()
+    steps[1:] -= edges[:-1]
+    return steps

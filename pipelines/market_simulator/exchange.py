@@ -61,16 +61,19 @@ class SimulatedExchange:
     def bars(self, path: str, instrument: Instrument, timeframe: int, request: Request) -> Bars:
         """Return one page of bars as the faults of the script leave it."""
         now = request.now
-        found = self.market.bars(instrument, timeframe, request)
         end = self._end(instrument)
-        if len(found) and end <= found.open_time[-1]:
-            found = found.take(found.open_time < end)
-        return self.faults.on_bars(found, path, instrument, now)
+
+        def look(request: Request) -> Bars:
+            found = self.market.bars(instrument, timeframe, request)
+            return found.take(found.open_time < end)
+
+        current = Request(now - now % timeframe, now, 1, True, now)
+        return self.faults.on_bars(look(request), path, instrument, now, lambda: look(current))
 
     def _end(self, instrument: Instrument) -> int:
-        ends = [2**62] if instrument.delisted_at is None else [instrument.delisted_at]
+        end = 2**62 if instrument.delisted_at is None else instrument.delisted_at
         fault = self.faults.delisting(instrument)
-        return min(ends[0], fault.at) if fault is not None else ends[0]
+        return end if fault is None else min(end, fault.at)
 
     def _is_known(self, instrument: Instrument, now: int) -> bool:
         fault = self.faults.delisting(instrument)

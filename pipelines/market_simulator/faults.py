@@ -27,9 +27,10 @@ Faults of the answer::
 
 Faults of the bars in an answer::
 
-    {"kind": "unfinished", "stamp": "closed"}   the candle in progress bears the open time of the bar
-                                                before it, as if it had closed (its row follows the
-                                                true one); "ahead" moves it a bar into the future
+    {"kind": "unfinished", "stamp": "closed"}   pages that reach the newest closed bar end with the
+                                                candle in progress, asked for or not, under the open
+                                                time of the bar before it, as if it had closed;
+                                                "ahead" stamps it a bar into the future
     {"kind": "gap", "from": T0, "until": T1}    the bars are missing
     {"kind": "duplicate", "from": T0}           the bars come twice
     {"kind": "out_of_order"}                    the page comes backwards
@@ -199,18 +200,38 @@ class Faults:
                 return fault
         return None
 
-    def on_bars(self, bars: Bars, path: str, instrument: Instrument, now: int) -> Bars:
-        """Return the bars as the faults that strike leave them."""
+    def on_bars(
+        self,
+        bars: Bars,
+        path: str,
+        instrument: Instrument,
+        now: int,
+        in_progress: Callable[[], Bars],
+    ) -> Bars:
+        """Return the bars as the faults that strike leave them.
+
+        Parameters
+        ----------
+        bars : Bars
+            What a healthy venue would answer.
+        path : str
+        instrument : Instrument
+        now : int
+            [ms since 1970]
+        in_progress : callable
+            Gives the unfinished bar at `now`, whether it was asked for or not.
+        """
         for fault in self._faults:
-            alter = _ALTER.get(fault.kind)
-            if alter is None or not fault.meets(path, (instrument.id, instrument.symbol), now):
+            if not fault.meets(path, (instrument.id, instrument.symbol), now):
                 continue
             if fault.kind == "unfinished":
-                hit = bars.open_time + bars.timeframe > now
-            else:
+                newest_closed = now - now % bars.timeframe - bars.timeframe
+                if (bars.open_time >= newest_closed).any() and fault.strike():
+                    bars = _unfinished(bars, in_progress(), fault)
+            elif fault.kind in _ALTER:
                 hit = (bars.open_time >= fault.first) & (bars.open_time <= fault.last)
-            if hit.any() and fault.strike():
-                bars = alter(bars, hit, fault)
+                if hit.any() and fault.strike():
+                    bars = _ALTER[fault.kind](bars, hit, fault)
         return bars
 
     def delisting(self, instrument: Instrument) -> Fault | None:
@@ -223,9 +244,10 @@ class Faults:
 Mask = npt.NDArray[np.bool_]
 
 
-def _unfinished(bars: Bars, hit: Mask, fault: Fault) -> Bars:
+def _unfinished(bars: Bars, in_progress: Bars, fault: Fault) -> Bars:
     shift = -bars.timeframe if fault.options["stamp"] == "closed" else bars.timeframe
-    return Bars(bars.open_time + np.where(hit, shift, 0), bars.values, bars.timeframe)
+    stamped = Bars(in_progress.open_time + shift, in_progress.values, bars.timeframe)
+    return bars.take(~np.isin(bars.open_time, in_progress.open_time)).followed_by(stamped)
 
 
 def _gap(bars: Bars, hit: Mask, _fault: Fault) -> Bars:
@@ -258,7 +280,6 @@ def _corrupt(bars: Bars, hit: Mask, fault: Fault) -> Bars:
 
 
 _ALTER: dict[str, Callable[[Bars, Mask, Fault], Bars]] = {
-    "unfinished": _unfinished,
     "gap": _gap,
     "duplicate": _duplicate,
     "out_of_order": _out_of_order,

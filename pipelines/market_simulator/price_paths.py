@@ -43,10 +43,10 @@ _OUTLOOK_WEIGHTS = (math.sqrt(0.5), math.sqrt(0.25), math.sqrt(0.25))  # own, ma
 _OUTLOOK_HALF_LIFE = 24.0
 _HORIZON = 24  # hours over which `signal` is stated
 _LEVERAGE = -0.15
-_SHOCK = 0.30  # log sd of the volatility shock of one hour alone
+_SHOCK = 0.36  # log sd of the volatility shock of one hour alone
 _JUMP_RATE = 1 / 400.0  # an hour
 _JUMP_SIZE = 3.5  # in hourly sigmas
-_LOG_VOL = ((30 * 24.0, 0.30), (3 * 24.0, 0.25), (8.0, 0.20))  # half-life [h], log sd
+_LOG_VOL = ((30 * 24.0, 0.36), (3 * 24.0, 0.30), (8.0, 0.30))  # half-life [h], log sd
 
 
 def stream(seed: int, name: str, block: int) -> np.random.Generator:
@@ -212,7 +212,7 @@ class CoinPath:
         self._volatility = _LogVolatility(factor.seed, name)
         self._own = AutoRegression(_OUTLOOK_HALF_LIFE, 1.0, start)
         self._mood = AutoRegression(6.0, 0.30, start)
-        self._activity = AutoRegression(10 * 24.0, 0.35, start)
+        self._activity = AutoRegression(10 * 24.0, 0.50, start)
         self._last_outlook = 0.0
         self._log_price = math.log(self._coin.price) + self._expected_drag()
         self._blocks: list[CoinBlock] = []
@@ -273,14 +273,14 @@ class CoinPath:
         self, generator: np.random.Generator, index: int, heat: Floats, surprise: Floats
     ) -> Floats:
         activity = self._activity.run(generator.standard_normal(BLOCK))
-        noise = 0.25 * generator.standard_normal(BLOCK)
+        noise = 0.20 * generator.standard_normal(BLOCK)
         shape = 0.4 * season(index) + 0.9 * heat + 0.25 * (surprise - 0.8)
         return np.asarray(math.log(self._coin.turnover) + shape + activity + noise)
 
     def _flow(self, generator: np.random.Generator, surprise: Floats, outlook: Floats) -> Floats:
         mood = self._mood.run(generator.standard_normal(BLOCK))
-        noise = 0.75 * generator.standard_normal(BLOCK)
-        return 0.22 * (0.40 * np.clip(surprise, -4, 4) + 0.35 * outlook + mood + noise)
+        noise = 0.70 * generator.standard_normal(BLOCK)
+        return 0.22 * (0.40 * np.clip(surprise, -4, 4) + 0.45 * outlook + mood + noise)
 
 
 def _extremes(

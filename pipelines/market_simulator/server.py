@@ -7,6 +7,7 @@ replays can move the clock and break things at run time.
 
 import asyncio
 import json
+import signal as signal_module
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -253,7 +254,20 @@ def serve(
         clock = f"{format_instant(exchange.clock.now())}, speed {speed:g}"
         source = f"replay of {replay}" if replay else f"synthetic, seed {seed}, signal {signal:g}"
         print(f"listening on {address} ({source}; clock {clock})", flush=True)  # noqa: T201
-        _server(build_app(exchange)).run([listening])
+        with _signals_end_quietly():
+            _server(build_app(exchange)).run([listening])
+
+
+@contextmanager
+def _signals_end_quietly() -> Iterator[None]:
+    # uvicorn stops on SIGINT and SIGTERM, then raises the signal again for the handler before it.
+    ending = (signal_module.SIGINT, signal_module.SIGTERM)
+    before = [signal_module.signal(number, lambda *_: None) for number in ending]
+    try:
+        yield
+    finally:
+        for number, handler in zip(ending, before, strict=True):
+            signal_module.signal(number, handler)
 
 
 def _server(app: Starlette) -> uvicorn.Server:

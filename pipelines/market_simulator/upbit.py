@@ -91,7 +91,7 @@ def _candles(
 
 def _count(query: Query) -> int:
     text = query.get("count", "1")
-    if not text.isdecimal():
+    if not text.isdecimal() or int(text) == 0:
         raise _refuse(400, 400, "count is not valid")
     return min(int(text), CANDLES_LIMIT)
 
