@@ -9,6 +9,7 @@ import functools
 import importlib.util
 import inspect
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,11 +19,13 @@ ENGINE = ("kernels", "grid", "matrix")
 
 
 @functools.cache
-def engine_text() -> str:
-    """Return the canonical text of the modules every feature is computed by."""
-    return "\n".join(_module_text(f"{_PACKAGE}.{name}") for name in ENGINE)
+def engine_hash() -> str:
+    """Return the hash of the modules every feature is computed by."""
+    text = "\n".join(_module_text(f"{_PACKAGE}.{name}") for name in ENGINE)
+    return sha256(text.encode()).hexdigest()
 
 
+@functools.cache
 def definition_text(function: Callable[..., Any]) -> str:
     """Return the canonical text of `function` and of what it uses from its own package.
 

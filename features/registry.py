@@ -10,17 +10,18 @@ or one column per entry of `windows`. The function is either
 """
 
 import difflib
+import functools
 import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, TypeVar
 
 import features
-from features.fingerprint import definition_text, engine_text
+from features.fingerprint import definition_text, engine_hash
 
 Scope = Literal["symbol", "panel"]
 Window = int | tuple[int, ...]
@@ -74,7 +75,7 @@ class Feature:
     def definition_hash(self) -> str:
         """Hash of what the column is: code without comments, windows, scope and lookback."""
         parts = (self.name, self.scope, str(self.lookback), str(self.windows))
-        return _digest([*parts, definition_text(self.function), engine_text()])
+        return _digest([*parts, definition_text(self.function), engine_hash()])
 
 
 _REGISTERED: dict[str, Feature] = {}
@@ -185,8 +186,7 @@ def registered(families: Sequence[str] = ()) -> list[Feature]:
     ValueError
         If a family does not exist, naming those that do.
     """
-    for module in pkgutil.iter_modules(features.__path__):
-        importlib.import_module(f"{features.__name__}.{module.name}")
+    _discover()
     known = sorted({one.family for one in _REGISTERED.values()})
     if unknown := sorted(set(families) - set(known)):
         raise ValueError(f"feature families {unknown} do not exist; known are {', '.join(known)}")
@@ -194,6 +194,12 @@ def registered(families: Sequence[str] = ()) -> list[Feature]:
     return sorted(
         (one for one in _REGISTERED.values() if one.family in chosen), key=lambda one: one.family
     )
+
+
+@functools.cache
+def _discover() -> None:
+    for module in pkgutil.iter_modules(features.__path__):
+        importlib.import_module(f"{features.__name__}.{module.name}")
 
 
 def select(names: Sequence[str] | None = None) -> list[Feature]:
@@ -230,8 +236,3 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 
 def _digest(parts: Iterable[str]) -> str:
     return sha256("\x1f".join(parts).encode()).hexdigest()
-
-
-def families() -> Iterator[str]:
-    """Iterate over the names of the families."""
-    yield from dict.fromkeys(one.family for one in registered())

@@ -95,15 +95,17 @@ class Snapshot:
             chosen &= pl.col("symbol").is_in(list(symbols))
         files = self.files.filter(held)
         key = list(contract(self.name).key)
+        # Each worker thread may hold a column chunk: read only what is asked for.
+        names = None if columns is None else list(dict.fromkeys([*key, *self._held(columns)]))
         if self.months is not None and files["month"].n_unique() <= _CACHED_MONTHS:
             months = [
                 self.months.rows(self, str(month), group["path"].to_list())
                 for (month,), group in files.group_by("month")
             ]
+            if names is not None:
+                months = [frame.select(names) for frame in months]
             rows = pl.concat([frame.filter(chosen) for frame in months]) if months else self._none()
             return rows.sort(key)
-        # Each worker thread may hold a column chunk: read only what is asked for.
-        names = None if columns is None else list(dict.fromkeys([*key, *self._held(columns)]))
         return self.scan(files["path"].to_list(), chosen, names).sort(key)
 
     def scan(

@@ -196,6 +196,17 @@ class Lake:
             f"{table}: metadata lost against another writer", remedy="run again"
         )
 
+    def row_counts(self, table: str) -> dict[str, int]:
+        """Return the rows of every calendar month ("2024-06"), from the log alone; no file is read.
+
+        A table that is not partitioned counts as the one month "".
+        """
+        snapshot = self._log(table).snapshot()
+        if snapshot is None:
+            return {}
+        counts = snapshot.files.group_by("month").agg(pl.col("rows").sum())
+        return dict(sorted(counts.iter_rows()))
+
     def describe(self) -> list[TableInfo]:
         """Describe every table that exists, by name."""
         return [

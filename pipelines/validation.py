@@ -125,14 +125,15 @@ def conform(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
 def shape_breaches(table: Table, frame: pl.DataFrame) -> list[Breach]:
     """Return what is wrong with the columns of `frame`: missing, unknown, or of another dtype."""
     found = []
-    for name, dtype in table.schema.items():
-        if name not in frame.columns:
+    wanted, given = table.schema, frame.schema
+    for name, dtype in wanted.items():
+        if name not in given:
             found.append(_shape_breach(table, name, f"column {name} is missing", str(dtype)))
-        elif frame.schema[name] != dtype:
-            message = f"column {name} is {frame.schema[name]}"
+        elif given[name] != dtype:
+            message = f"column {name} is {given[name]}"
             found.append(_shape_breach(table, name, message, str(dtype)))
-    for name, dtype in frame.schema.items():
-        if name in table.schema:
+    for name, dtype in given.items():
+        if name in wanted:
             continue
         if not table.open_columns:
             found.append(_shape_breach(table, name, f"column {name} is unknown", "absent"))

@@ -1,0 +1,254 @@
+"""Check the newest feature rows before anything is scored on them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from features.registry import Feature, registered
+from pipelines.clock import check_as_of, format_instant, timeframe_delta
+from pipelines.context import Context, StepReport
+from pipelines.lake import Lake
+from pipelines.quality import ALL, CheckResult, contract_checks, record, refuse, validate
+from pipelines.settings import Settings
+from pipelines.steps.build_features import feature_identity, read_bars
+from pipelines.tables import FEATURES, KEY, Column, Table
+
+TRAILING_BARS = 168
+# Of the rows whose window is complete, how many may still be null: where the formula is undefined.
+MAX_UNDEFINED = 0.5
+CHECKS = ("feature_set", "one_row_a_bar", "null_share", "not_constant")
+# A float32 may lie this far outside a bound that holds in exact arithmetic.
+_ROUNDING = 1e-5
+
+
+def check_features(context: Context, as_of: datetime) -> StepReport:
+    """Check the feature rows of `as_of` against their contract, and the trailing week for health.
+
+    Checked: the table carries the configured feature set; there is a row for every bar of the hour;
+    every value is finite and inside its declared range; over the trailing week a column whose window
+    is complete is not null in more than half of its rows, and no column stands still.
+
+    Reads: `features` and `bars` of the universe: the trailing week, and the longest lookback before.
+    Writes: `quality`, one row a check; `quarantine`, the rows that break the contract.
+    Re-run: writes the same rows.
+
+    Raises
+    ------
+    ContractViolation
+        Naming what failed, where, the bound and the remedy.
+    ConfigError
+        If `as_of` is off the grid or in the future.
+    """
+    settings, lake = context.settings, context.lake
+    check_as_of(as_of, settings.timeframe)
+    features = registered(settings.features.families)
+    table = bounded_table(features)
+    step = timeframe_delta(settings.timeframe)
+    trailing = lake.read(FEATURES.name, start=as_of - TRAILING_BARS * step, end=as_of)
+    hour = trailing.filter(pl.col("known_at") == as_of)
+    longest = max(feature.lookback for feature in features)
+    bars = read_bars(lake, settings, start=as_of - (TRAILING_BARS + longest) * step, end=as_of)
+    results = [
+        _check_feature_set(lake, settings, as_of),
+        *validate(table, hour, venue=settings.venue, run_known_at=as_of),
+    ]
+    if all(result.passed for result in results):
+        results += _check_health(settings, features, trailing, bars, as_of)
+    remedy = "read the named column's definition in features/, mend it or its bars, and run again"
+    refuse(lake, table, hour, results, venue=settings.venue, as_of=as_of, remedy=remedy)
+    checks = [*contract_checks(table), *CHECKS]
+    written = record(
+        lake, results, as_of=as_of, table=FEATURES.name, venue=settings.venue, checks=checks
+    )
+    return StepReport(
+        "check_features", as_of, written, {"rows": hour.height, "checks": len(results)}
+    )
+
+
+def bounded_table(features: Sequence[Feature]) -> Table:
+    """Return the contract of the features table with every column's unit and declared range."""
+    columns = []
+    for feature in features:
+        low, high = feature.bounds
+        columns.append(
+            Column(
+                feature.name,
+                pl.Float32(),
+                feature.unit,
+                nullable=True,
+                ge=None if low is None else low - _ROUNDING,
+                le=None if high is None else high + _ROUNDING,
+            )
+        )
+    return Table(FEATURES.name, FEATURES.doc, (*FEATURES.columns, *columns), open_columns=True)
+
+
+def undefined_shares(
+    features: Sequence[Feature], trailing: pl.DataFrame, bars: pl.DataFrame, step: timedelta
+) -> dict[str, float]:
+    """Return, a feature, the share of its rows with a complete window that are null all the same.
+
+    A window is complete where all `lookback` bars of the symbol are there, with the nullable columns
+    the feature needs; for a panel feature also those of another symbol, and bitcoin's. Features
+    without such a row are left out.
+    """
+    windows = _complete_windows(features, trailing, bars, step)
+    counted = windows.select(
+        found
+        for feature in features
+        for found in (
+            pl.col(_window(feature)).sum().alias(f"{feature.name} windows"),
+            (pl.col(_window(feature)) & trailing[feature.name].is_null())
+            .sum()
+            .alias(f"{feature.name} nulls"),
+        )
+    ).row(0, named=True)
+    return {
+        feature.name: counted[f"{feature.name} nulls"] / count
+        for feature in features
+        if (count := counted[f"{feature.name} windows"])
+    }
+
+
+def constant_columns(features: Sequence[Feature], trailing: pl.DataFrame) -> dict[str, float]:
+    """Return the columns that hold one value in all of a week's rows, with that value.
+
+    Left out are the calendar, whose columns may stand still by right, columns with less than a
+    week of values, and those resting on a bound of their range.
+    """
+    held = [feature for feature in features if feature.family != "calendar"]
+    facts = trailing.select(
+        found
+        for feature in held
+        for found in (
+            pl.col(feature.name).count().alias(f"{feature.name} count"),
+            pl.col(feature.name).min().alias(f"{feature.name} min"),
+            pl.col(feature.name).max().alias(f"{feature.name} max"),
+        )
+    ).row(0, named=True)
+    found = {}
+    for feature in held:
+        low, high = facts[f"{feature.name} min"], facts[f"{feature.name} max"]
+        full = facts[f"{feature.name} count"] >= TRAILING_BARS
+        if full and low == high and low not in feature.bounds:
+            found[feature.name] = low
+    return found
+
+
+def _check_feature_set(lake: Lake, settings: Settings, as_of: datetime) -> CheckResult:
+    identity, standing = feature_identity(settings), lake.metadata(FEATURES.name)
+    observed = standing.get("feature_set", "none")
+    return _result(
+        settings,
+        as_of,
+        "feature_set",
+        passed=all(standing.get(key) == value for key, value in identity.items()),
+        observed=f"features carry set {observed} over {standing.get('panel', 'no panel')}",
+        bound=f"set {identity['feature_set']} over {identity['panel']}; run build_features",
+    )
+
+
+def _check_health(
+    settings: Settings,
+    features: Sequence[Feature],
+    trailing: pl.DataFrame,
+    bars: pl.DataFrame,
+    as_of: datetime,
+) -> Iterator[CheckResult]:
+    step = timeframe_delta(settings.timeframe)
+    now = pl.col("known_at") == as_of
+    lonely = bars.filter(now).join(trailing.filter(now), on=list(KEY), how="anti")
+    extra = trailing.filter(now).join(bars.filter(now), on=list(KEY), how="anti")
+    yield _result(
+        settings,
+        as_of,
+        "one_row_a_bar",
+        passed=lonely.is_empty() and extra.is_empty(),
+        observed=f"{lonely.height} bars without a row, {extra.height} rows without a bar",
+        bound="one row a bar; run build_features",
+        failing_rows=lonely.height + extra.height,
+    )
+    shares = undefined_shares(features, trailing, bars, step)
+    empty = {name: share for name, share in shares.items() if share > MAX_UNDEFINED}
+    yield _result(
+        settings,
+        as_of,
+        "null_share",
+        passed=not empty,
+        observed=_listed(empty, "{name} is null in {value:.0%} of its complete windows")
+        or f"at most {max(shares.values(), default=0.0):.1%} of a column's complete windows",
+        bound=f"{MAX_UNDEFINED:.0%} of the windows whose bars are all there",
+        failing_rows=len(empty),
+    )
+    constant = constant_columns(features, trailing)
+    yield _result(
+        settings,
+        as_of,
+        "not_constant",
+        passed=not constant,
+        observed=_listed(constant, "{name} is {value:g} throughout") or "every column varies",
+        bound=f"more than one value in {TRAILING_BARS} bars to {format_instant(as_of)}",
+        failing_rows=len(constant),
+    )
+
+
+def _complete_windows(
+    features: Sequence[Feature], trailing: pl.DataFrame, bars: pl.DataFrame, step: timedelta
+) -> pl.DataFrame:
+    """Return, a row of `trailing`, one boolean a kind of window: whether all its bars are there."""
+    windows = trailing.select(KEY)
+    for needs in sorted({feature.needs for feature in features}):
+        spans = {_window(f, "symbol"): f.lookback for f in features if f.needs == needs}
+        held = bars.drop_nulls(list(needs)) if needs else bars
+        own = held.select(*KEY, *(_is_complete(n, step).alias(name) for name, n in spans.items()))
+        windows = windows.join(own, on=list(KEY), how="left", maintain_order="left")
+    windows = windows.with_columns(pl.selectors.boolean().fill_null(value=False))
+    panel = {_window(f): pl.col(_window(f, "symbol")) for f in features if f.scope == "panel"}
+    bitcoin = pl.col("symbol").str.starts_with("BTC/")
+    return windows.with_columns(
+        (own & (own.sum().over("known_at") >= 2) & (own & bitcoin).any().over("known_at")).alias(
+            name
+        )
+        for name, own in panel.items()
+    )
+
+
+def _window(feature: Feature, scope: str | None = None) -> str:
+    return " ".join([scope or feature.scope, str(feature.lookback), *feature.needs])
+
+
+def _is_complete(lookback: int, step: timedelta) -> pl.Expr:
+    # Rows are sorted by symbol and time: the bar `lookback - 1` rows before is that long ago.
+    first = pl.col("known_at").shift(lookback - 1)
+    same = pl.col("symbol") == pl.col("symbol").shift(lookback - 1)
+    return (same & (pl.col("known_at") - first == (lookback - 1) * step)).fill_null(value=False)
+
+
+def _listed(found: Mapping[str, float], template: str) -> str:
+    first = [template.format(name=name, value=value) for name, value in list(found.items())[:5]]
+    more = [f"and {len(found) - 5} more"] if len(found) > 5 else []
+    return "; ".join([*first, *more])
+
+
+def _result(
+    settings: Settings,
+    as_of: datetime,
+    check: str,
+    *,
+    passed: bool,
+    observed: str,
+    bound: str,
+    failing_rows: int = 0,
+) -> CheckResult:
+    return CheckResult(
+        table=FEATURES.name,
+        check=check,
+        venue=settings.venue,
+        symbol=ALL,
+        known_at=as_of,
+        observed=observed,
+        bound=bound,
+        passed=passed,
+        failing_rows=failing_rows,
+    )
