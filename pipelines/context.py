@@ -39,6 +39,7 @@ class Context:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._sources: dict[str, ExchangeSource] = {}
 
     @cached_property
     def databases(self) -> "DatabaseUrls":
@@ -74,14 +75,19 @@ class Context:
         return self.source_of(self.settings.venue)
 
     def source_of(self, venue: str) -> "ExchangeSource":
-        """Return a client of `venue`; ConfigError if ccxt does not know it."""
+        """Return the client of `venue`, one a context; ConfigError if ccxt does not know it."""
         from pipelines.sources.exchange import ExchangeSource
 
-        return ExchangeSource(venue, self.settings.exchange)
+        if venue not in self._sources:
+            self._sources[venue] = ExchangeSource(venue, self.settings.exchange)
+        return self._sources[venue]
 
     def close(self) -> None:
         """Close what was opened."""
-        for name in ("source", "ledger", "registry"):
+        while self._sources:
+            self._sources.popitem()[1].close()
+        self.__dict__.pop("source", None)
+        for name in ("ledger", "registry"):
             component = self.__dict__.pop(name, None)
             if component is not None:
                 component.close()

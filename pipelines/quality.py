@@ -117,13 +117,35 @@ def record(
     bool
         False if they already are.
     """
-    rows = [{k: v for k, v in asdict(r).items() if k != "hard"} for r in results]
-    frame = pl.DataFrame(
-        rows, schema={n: d for n, d in QUALITY.schema.items() if n != "checked_at"}
-    )
-    frame = frame.with_columns(checked_at=pl.lit(clock.now(), _STAMP))
     where = {"table": [table], "venue": [venue], "check": list(dict.fromkeys(checks))}
-    return lake.replace(QUALITY, frame, start=as_of - _TICK, end=as_of, where=where)
+    return lake.replace(QUALITY, _frame(results), start=as_of - _TICK, end=as_of, where=where)
+
+
+def add(lake: Lake, results: Iterable[CheckResult]) -> bool:
+    """Write rows beside those that stand, in one commit; rows of the same key are replaced.
+
+    Returns
+    -------
+    bool
+        False if all of them stand already.
+    """
+    frame = _frame(results)
+    if frame.is_empty():
+        return False
+    instants = frame["known_at"].sort()
+    start, end = instants[0] - _TICK, instants[-1]
+    where = {name: frame[name].unique().sort().to_list() for name in ("table", "venue", "check")}
+    standing = lake.read(QUALITY.name, start=start, end=end).filter(
+        pl.all_horizontal(pl.col(name).is_in(values) for name, values in where.items())
+    )
+    kept = standing.join(frame, on=list(QUALITY.key), how="anti")
+    return lake.replace(QUALITY, pl.concat([kept, frame]), start=start, end=end, where=where)
+
+
+def _frame(results: Iterable[CheckResult]) -> pl.DataFrame:
+    rows = [{k: v for k, v in asdict(r).items() if k != "hard"} for r in results]
+    facts = {name: dtype for name, dtype in QUALITY.schema.items() if name != "checked_at"}
+    return pl.DataFrame(rows, schema=facts).with_columns(checked_at=pl.lit(clock.now(), _STAMP))
 
 
 def quarantine(lake: Lake, table: Table, rows: pl.DataFrame, reason: str | None = None) -> bool:
@@ -156,7 +178,7 @@ def quarantine(lake: Lake, table: Table, rows: pl.DataFrame, reason: str | None 
     first, last = frame["known_at"].sort().head(1)[0], frame["known_at"].sort().tail(1)[0]
     standing = lake.read(QUARANTINE.name, start=first - _TICK, end=last)
     facts = [name for name in frame.columns if name != "quarantined_at"]
-    fresh = frame.join(standing, on=facts, how="anti").select(QUARANTINE.schema)
+    fresh = frame.join(standing, on=facts, how="anti").select(*QUARANTINE.schema)
     kept_on = standing.join(fresh, on=list(QUARANTINE.key), how="anti")
     return lake.replace(QUARANTINE, pl.concat([kept_on, fresh]), start=first - _TICK, end=last)
 

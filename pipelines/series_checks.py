@@ -101,7 +101,9 @@ def gaps(
             "symbol",
             first=pl.col("before") + step,
             last=pl.col("known_at") - step,
-            bars=(pl.col("known_at") - pl.col("before")) // step - 1,
+            bars=(pl.col("known_at") - pl.col("before")).dt.total_microseconds()
+            // (step // timedelta(microseconds=1))
+            - 1,
         )
     )
 

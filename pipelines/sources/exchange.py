@@ -436,7 +436,7 @@ class ExchangeSource:
                 known_at=pl.col("open_time") + step,
                 ingested_at=pl.lit(clock.now(), BARS.schema["ingested_at"]),
             )
-            .select(BARS.schema)
+            .select(*BARS.schema)
             .sort(BARS.key)
         )
 

@@ -7,7 +7,6 @@ itself or is not a number is a `BadPage`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from math import isfinite
 from typing import Any
 
 import polars as pl
@@ -105,7 +104,8 @@ def parse_page(
     -------
     polars.DataFrame, int
         Columns open_time and the values, sorted, one row an open; and how many identical
-        duplicates were dropped. "" and null become null.
+        duplicates were dropped. "" and null become null; NaN and infinity stay, for the contract
+        to refuse and quarantine to show.
 
     Raises
     ------
@@ -151,8 +151,6 @@ def _value(name: str, value: Any) -> float | int | None:
         number = int(value) if name == "trades" else float(value)
     except (TypeError, ValueError):
         raise BadPage(f"{name} = {value!r:.40}, not a number") from None
-    if not isfinite(number):
-        raise BadPage(f"{name} = {value!r:.40}, not finite")
     return number
 
 

@@ -1,0 +1,133 @@
+"""Fetch the hour's closed bars, ask again for missing ones, and publish what keeps the contract."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from pipelines import quality
+from pipelines.clock import check_as_of, floor_to_grid, format_instant
+from pipelines.context import Context, StepReport
+from pipelines.errors import SourceUnavailable
+from pipelines.ingestion import (
+    Market,
+    event_results,
+    markets,
+    merge_bars,
+    read_market,
+    without_quarantined,
+)
+
+# A pipeline that was down this many bars catches up by itself: one page a symbol.
+CATCH_UP_BARS = 1000
+
+
+def ingest_bars(context: Context, as_of: datetime) -> StepReport:
+    """Fetch and publish the bars known at `as_of`, and late or restated ones of the last 48 h.
+
+    Reads: the venue; bars, quarantine. Writes: bars (and bars_<timeframe> of extra markets),
+    quality for what is out of the ordinary, quarantine. Re-run: asks again, writes nothing if the
+    venue says the same.
+
+    Raises
+    ------
+    ConfigError
+        If `as_of` is off the grid or in the future, or a symbol is not known to the venue.
+    ContractViolation
+        If a bar breaks its contract, or one older than the restatement window differs: `bars` is
+        left as it was and the refused rows are in `quarantine`.
+    SourceUnavailable
+        If the venue does not answer, or has no bar of this hour yet for any traded symbol.
+    """
+    check_as_of(as_of, context.settings.timeframe)
+    changed, detail = False, {}
+    for market in markets(context.settings):
+        name = f"{market.venue} {market.timeframe}"
+        try:
+            published, rows = _ingest_market(context, market, as_of)
+        except SourceUnavailable as error:
+            if market.traded:
+                raise
+            # A venue that is only watched must not stop the one that is traded.
+            published, rows = _note_silence(context, market, as_of, error), 0
+        changed |= published
+        detail[name] = rows
+    return StepReport("ingest_bars", as_of, changed, {"bars": detail})
+
+
+def _ingest_market(context: Context, market: Market, as_of: datetime) -> tuple[bool, int]:
+    lake, config = context.lake, context.settings.ingest
+    end = floor_to_grid(as_of, market.timeframe)
+    history = read_market(lake, market, start=end - CATCH_UP_BARS * market.step, end=end)
+    start = _window_start(history, end, max(config.repair_hours, config.restatement_hours))
+    source = context.source_of(market.venue)
+    fetched = source.fetch_panel(market.symbols, market.timeframe, start=start, end=end)
+    events = {
+        "duplicates": {symbol: [end] * count for symbol, count in fetched.duplicates.items()},
+        "listed": {symbol: [end] for symbol in fetched.unknown},
+        "behind": _behind(context, market, history, end),
+    }
+    for symbol, error in fetched.unknown.items():
+        if symbol not in history["symbol"] and not _was_traded(context, market, symbol, end):
+            raise error
+    bars = without_quarantined(lake, market, fetched.bars, as_of=end)
+    _require_this_hour(market, bars, history, end)
+    results = quality.validate(market.table, bars, run_known_at=end, venue=market.venue)
+    quality.refuse(
+        lake,
+        market.table,
+        bars,
+        results,
+        as_of=end,
+        venue=market.venue,
+        remedy="run ingest_bars again after the venue restates, or go on with the next hour",
+    )
+    standing = history.filter(pl.col("known_at") > start)
+    restatement = timedelta(hours=config.restatement_hours)
+    merged = merge_bars(market.table, standing, bars, as_of=end, restatement=restatement)
+    # Before the bars: were it after, a run killed in between would never tell what it changed.
+    noted = quality.add(lake, event_results(market, {**events, **merged.events}, end))
+    published = lake.replace(market.table, merged.bars, start=start, end=end, where=market.where)
+    return noted or published, int((bars["known_at"] == end).sum())
+
+
+def _was_traded(context: Context, market: Market, symbol: str, end: datetime) -> bool:
+    """Tell a delisting, a fact of the hour, from a typing error."""
+    rows = context.lake.read(market.table.name, end=end, symbols=[symbol], columns=["venue"])
+    return market.venue in rows["venue"]
+
+
+def _window_start(history: pl.DataFrame, end: datetime, hours: float) -> datetime:
+    window = end - timedelta(hours=hours)
+    return window if history.is_empty() else min(window, history["known_at"].sort()[-1])
+
+
+def _behind(
+    context: Context, market: Market, history: pl.DataFrame, end: datetime
+) -> dict[str, list[datetime]]:
+    if not history.is_empty() or not market.traded or not context.lake.exists(market.table.name):
+        return {}
+    return {quality.ALL: [end - CATCH_UP_BARS * market.step]}
+
+
+def _require_this_hour(
+    market: Market, bars: pl.DataFrame, history: pl.DataFrame, end: datetime
+) -> None:
+    known = pl.concat([bars["known_at"], history["known_at"]])
+    if market.traded and not (known == end).any():
+        raise SourceUnavailable(
+            f"{market.venue} has no {market.timeframe} bar known at {format_instant(end)} for any of "
+            f"{len(market.symbols)} symbols yet; nothing was written",
+            remedy="run the hour again in a minute; check the venue's clock and status",
+        )
+
+
+def _note_silence(
+    context: Context, market: Market, as_of: datetime, error: SourceUnavailable
+) -> bool:
+    end = floor_to_grid(as_of, market.timeframe)
+    events = {"source_answers": {quality.ALL: [end]}}
+    results = [
+        replace(result, observed=error.message) for result in event_results(market, events, end)
+    ]
+    return quality.add(context.lake, results)
