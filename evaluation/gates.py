@@ -33,7 +33,7 @@ def walk_forward_gates(
     Parameters
     ----------
     model : mapping
-        `net_return` [log], `sharpe`, `log_loss`, `base_rate_log_loss` [nats], `interval_coverage`
+        `total_return` [fraction], `sharpe`, `log_loss`, `base_rate_log_loss` [nats], `interval_coverage`
         [fraction] of all test windows together.
     buy_and_hold : mapping
         `sharpe` of the baseline over the same bars.
@@ -57,10 +57,10 @@ def walk_forward_gates(
         ),
         Gate(
             "beats_flat",
-            model["net_return"],
+            model["total_return"],
             0,
-            model["net_return"] > 0,
-            "net log return after costs against holding cash",
+            model["total_return"] > 0,
+            "return after costs against holding cash",
         ),
         Gate(
             "beats_buy_and_hold",

@@ -7,10 +7,10 @@ client talks to the database itself; no server is needed.
 
 import json
 import logging
+import math
 import os
-import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -23,11 +23,12 @@ import sqlalchemy as sa
 from pipelines.clock import format_instant
 from pipelines.database import DatabaseUrls
 from pipelines.errors import SourceUnavailable
+from pipelines.revision import source_revision
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from mlflow.entities import DatasetInput, Run
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 PARENT_TAG = "mlflow.parentRunId"
@@ -36,6 +37,7 @@ _QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
@@ -158,7 +160,7 @@ class Tracking:
         from mlflow.entities import Metric, Param, RunTag
 
         stamp = self.client.get_run(run_id).info.start_time
-        finite = {k: v for k, v in (metrics or {}).items() if v is not None and abs(v) < 1e300}
+        finite = {k: v for k, v in (metrics or {}).items() if math.isfinite(v)}
         self.client.log_batch(
             run_id,
             metrics=[Metric(k, float(v), stamp, 0) for k, v in finite.items()],
@@ -168,7 +170,9 @@ class Tracking:
 
     def write_json(self, run_id: str, name: str, tree: Any) -> None:
         """Write a JSON artifact."""
-        self.client.log_text(run_id, json.dumps(tree, indent=1, sort_keys=True) + "\n", name)
+        self.client.log_text(
+            run_id, json.dumps(_plain(tree), indent=1, sort_keys=True) + "\n", name
+        )
 
     def read_json(self, run_id: str, name: str) -> Any:
         """Read a JSON artifact that `write_json` wrote."""
@@ -181,9 +185,25 @@ class Tracking:
         self.client.log_figure(run_id, figure, name)
         figure.clear()
 
-    def write_datasets(self, run_id: str, datasets: Sequence["DatasetInput"]) -> None:
-        """Record the tables that a run read."""
-        self.client.log_inputs(run_id, list(datasets))
+    def write_tables(
+        self, run_id: str, lake_uri: str, versions: Mapping[str, int], digest: str
+    ) -> None:
+        """Record the lake tables, with their versions, that a run read as datasets."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        datasets = [
+            DatasetInput(
+                Dataset(
+                    name=table,
+                    digest=digest[:12],
+                    source_type="delta",
+                    source=json.dumps({"uri": f"{lake_uri}/{table}", "version": version}),
+                ),
+                [InputTag("mlflow.data.context", "training")],
+            )
+            for table, version in versions.items()
+        ]
+        self.client.log_inputs(run_id, datasets)
 
     def finish(self, run_id: str) -> None:
         """Close a run as finished; a finished one is left as it is."""
@@ -194,7 +214,10 @@ class Tracking:
         with self.lock(f"mlflow run {sorted(wanted.items())}"):
             run = self._one(wanted)
             if run is None:
-                source = {"mlflow.source.git.commit": git_sha(), "mlflow.source.name": "hourglass"}
+                source = {
+                    "mlflow.source.git.commit": source_revision(),
+                    "mlflow.source.name": "hourglass",
+                }
                 return self.client.create_run(
                     self.experiment_id, run_name=name, tags={**wanted, **tags, **source}
                 )
@@ -217,15 +240,13 @@ class Tracking:
         )
 
 
-def git_sha() -> str:
-    """Return the commit of the source tree, or `unknown` where there is no repository."""
-    folder = Path(__file__).resolve().parent
-    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return done.stdout.strip() or "unknown"
+def _plain(tree: Any) -> Any:
+    """Return `tree` with what JSON cannot say (NaN, infinity) as null."""
+    if isinstance(tree, Mapping):
+        return {key: _plain(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_plain(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
 def _quieten() -> None:

@@ -7,12 +7,13 @@ same three finds the run it left; rows that became known later do not change it.
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from evaluation.backtest import BacktestResult, backtest
 from pipelines.clock import format_instant, parse_instant, timeframe_delta
 from pipelines.context import Context
 from pipelines.errors import ContractViolation
@@ -56,6 +57,21 @@ class Inputs:
             )
         except ValueError as error:
             raise ContractViolation(str(error)) from error
+
+    def trade(
+        self, settings: Settings, scores: pl.DataFrame | None, strategy: str = "model"
+    ) -> BacktestResult:
+        """Trade these bars with the engine, as the paper books would."""
+        return backtest(
+            self.bars,
+            self.features,
+            scores,
+            costs=settings.costs,
+            risk=settings.risk,
+            initial_cash=settings.books.initial_cash,
+            timeframe=timeframe_delta(settings.timeframe),
+            strategy=strategy,
+        )
 
     def between(self, start: datetime, end: datetime) -> "Inputs":
         """Return the rows with `start < known_at <= end`."""
@@ -203,11 +219,6 @@ def feature_set_of(context: Context) -> str:
             remedy="run `hourglass build-features` for its whole history",
         )
     return found
-
-
-def history_days(start: datetime, end: datetime) -> float:
-    """Return the length of a span in days."""
-    return (end - start) / timedelta(days=1)
 
 
 def _bytes(column: pl.Series) -> bytes:

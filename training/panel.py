@@ -77,6 +77,14 @@ class Panel:
         begin, stop = microseconds(start), microseconds(end)
         return np.flatnonzero((self.known_at > begin) & (self.known_at <= stop))
 
+    def outcomes(self, rows: Rows) -> pl.DataFrame:
+        """Return key, `outcome` (0 down, 1 flat, 2 up) and `realised_return` of rows; null if unknown."""
+        known = pl.Series(self.labelled[rows])
+        return self.keys[rows].with_columns(
+            outcome=pl.Series(self.outcome[rows]).set(~known, None),
+            realised_return=pl.Series(self.realised[rows]).set(~known, None),
+        )
+
     def weights(self, rows: Rows) -> Floats:
         """Return the sample weights of training rows, mean 1."""
         return sample_weights(

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from evaluation.backtest import evaluate, prepare
 from evaluation.calibration import log_loss
+from serving.config import CostConfig, RiskConfig
 from training.config import TrainingConfig
 from training.models import model_class
 from training.models.protocol import Trial
@@ -17,6 +20,8 @@ from training.splits import SplitAudit
 from training.walk_forward import class_returns, inner_folds, training_sample
 
 Floats = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+Earn = Callable[[Floats], float]
 
 TIE_BREAK = 1e-3
 """Weight of log loss beside net return, so that trials that trade alike are still told apart."""
@@ -32,13 +37,23 @@ class SearchFold:
 
     prepared: Any
     returns: tuple[float, float, float]
-    test: npt.NDArray[np.int64]
+    test: Rows
+    weight: Floats
+    earn: Earn
 
 
 def search_folds(
-    panel: Panel, rows: npt.NDArray[np.int64], config: TrainingConfig
+    panel: Panel, rows: Rows, config: TrainingConfig, engine: Callable[[Rows], Earn]
 ) -> tuple[list[SearchFold], list[SplitAudit]]:
-    """Return the inner folds of training rows, prepared once, and their audits."""
+    """Return the inner folds of training rows, prepared once, and their audits.
+
+    Parameters
+    ----------
+    panel, rows, config
+        Rows of the panel to be learned from.
+    engine : callable
+        ``engine(test rows)`` returns what `engine_earnings` does for these rows.
+    """
     model = model_class(config.model)(
         config.model_params, seed=config.search.seed, threads=config.threads
     )
@@ -48,16 +63,47 @@ def search_folds(
         scaled = panel.realised[train] / panel.scale[train]
         returns = class_returns(scaled, panel.outcome[train], panel.weights(train))
         prepared = model.prepare(*training_sample(panel, train, config))
-        folds.append(SearchFold(prepared, returns, test))
+        folds.append(SearchFold(prepared, returns, test, panel.weights(test), engine(test)))
     return folds, audits
 
 
+def engine_earnings(
+    bars: pl.DataFrame,
+    features: pl.DataFrame,
+    keys: pl.DataFrame,
+    horizon_bars: int,
+    *,
+    costs: CostConfig,
+    risk: RiskConfig,
+    initial_cash: float,
+    timeframe: timedelta,
+) -> Earn:
+    """Return a function from expected returns of the rows `keys` to the engine's net log return.
+
+    Parameters
+    ----------
+    bars, features : polars.DataFrame
+        Of the span that is traded; turned into arrays once, for all trials.
+    keys : polars.DataFrame
+        symbol and known_at of the rows that are scored.
+    """
+    inputs = prepare(bars, features, timeframe=timeframe)
+    row, bar, symbol = inputs.panel.locate(keys)
+    shape = (inputs.panel.bars, len(inputs.panel.symbols))
+
+    def earn(expected: Floats) -> float:
+        placed = np.full(shape, np.nan)
+        placed[bar, symbol] = expected[row]
+        outcome = evaluate(
+            inputs, placed, horizon_bars, costs=costs, risk=risk, initial_cash=initial_cash
+        )
+        return float(np.log1p(max(outcome.net_return, -0.999999)))
+
+    return earn
+
+
 def evaluate_trial(
-    trial: Trial,
-    panel: Panel,
-    folds: Sequence[SearchFold],
-    config: TrainingConfig,
-    net_return: Callable[[int, pl.DataFrame], float],
+    trial: Trial, panel: Panel, folds: Sequence[SearchFold], config: TrainingConfig
 ) -> float:
     """Return what one set of hyper-parameters is worth, to be maximised.
 
@@ -67,14 +113,12 @@ def evaluate_trial(
         Suggests parameters, is told the mean after every fold, and may ask to stop.
     panel, folds, config
         As `search_folds` made them.
-    net_return : callable
-        ``net_return(fold number, scores)`` runs the engine on out-of-fold scores and returns the
-        net log return; not called where the objective is log loss.
 
     Returns
     -------
     float
-        Mean over folds of minus log loss, or of net log return less `TIE_BREAK` times log loss.
+        Mean over folds of minus log loss, or of the net log return of trading the expectations of
+        uncalibrated probabilities, less `TIE_BREAK` times log loss.
 
     Raises
     ------
@@ -87,28 +131,13 @@ def evaluate_trial(
     for number, fold in enumerate(folds):
         model = kind(params, seed=config.search.seed, threads=config.threads)
         proba = model.fit_prepared(fold.prepared).predict_proba(panel.X[fold.test])
-        loss = log_loss(proba, panel.outcome[fold.test], panel.weights(fold.test))
+        loss = log_loss(proba, panel.outcome[fold.test], fold.weight)
         if config.search.objective == "log_loss":
             values.append(-loss)
         else:
-            gain = net_return(number, raw_scores(panel, fold, proba))
-            values.append(gain - TIE_BREAK * loss)
+            expected = proba @ np.asarray(fold.returns) * panel.scale[fold.test]
+            values.append(fold.earn(expected) - TIE_BREAK * loss)
         trial.report(float(np.mean(values)), number)
         if number + 1 < len(folds) and trial.should_prune():
             raise Pruned
     return float(np.mean(values))
-
-
-def raw_scores(panel: Panel, fold: SearchFold, proba: Floats) -> pl.DataFrame:
-    """Return scores of a fold's test rows from uncalibrated probabilities, without an interval."""
-    expected = proba @ np.asarray(fold.returns) * panel.scale[fold.test]
-    horizon = panel.label.horizon_bars
-    return panel.keys[fold.test].with_columns(
-        p_down=proba[:, 0],
-        p_flat=proba[:, 1],
-        p_up=proba[:, 2],
-        expected_return=expected,
-        lower=expected,
-        upper=expected,
-        horizon_bars=pl.lit(horizon, pl.Int64),
-    )

@@ -124,6 +124,7 @@ class FittedSpan:
     rows: int
     fitted_rows: int
     mean_uniqueness: float
+    class_shares: tuple[float, float, float]
 
 
 def fit_span(
@@ -188,6 +189,7 @@ def fit_span(
         rows=int(rows.size),
         fitted_rows=int(panel.thinned(rows, config.sample_every_bars).sum()),
         mean_uniqueness=panel.mean_uniqueness(rows),
+        class_shares=_shares(panel.outcome[rows]),
     )
 
 
@@ -221,6 +223,11 @@ def class_returns(
         for hit in (outcome == k for k in range(3))
     ]
     return means[0], means[1], means[2]
+
+
+def _shares(outcome: npt.NDArray[np.int64]) -> tuple[float, float, float]:
+    down, flat, up = np.bincount(outcome, minlength=3) / outcome.size
+    return float(down), float(flat), float(up)
 
 
 def score_rows(scorer: Scorer, panel: Panel, rows: Rows) -> pl.DataFrame:

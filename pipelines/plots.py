@@ -1,0 +1,98 @@
+"""The plots that a training run shows in MLflow. No global state: figures are made by hand."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from matplotlib.figure import Figure
+
+from evaluation.calibration import reliability_curve
+
+Floats = npt.NDArray[np.float64]
+
+_CLASSES = ("down", "flat", "up")
+
+
+def equity_plot(curves: Mapping[str, pl.DataFrame], boundaries: Sequence[Any]) -> Figure:
+    """Draw net equity and its drawdown, one line a strategy.
+
+    Parameters
+    ----------
+    curves : mapping of name to frame
+        `known_at` and `equity` [quote], after costs, on the out-of-fold windows.
+    boundaries : sequence of datetime
+        Where a new window, and so a new fit, begins.
+    """
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    for name, curve in curves.items():
+        instants, equity = curve["known_at"].to_numpy(), curve["equity"].to_numpy()
+        above.plot(instants, equity, label=name, linewidth=1.2)
+        peak = np.maximum.accumulate(equity)
+        below.plot(instants, 100 * (equity / peak - 1), linewidth=0.9)
+    for instant in boundaries:
+        above.axvline(np.datetime64(instant.replace(tzinfo=None)), color="0.8", linewidth=0.8)
+    above.set(
+        ylabel="equity, net of costs [quote]", title="Out-of-fold windows, traded by the engine"
+    )
+    below.set(ylabel="drawdown [%]")
+    below.tick_params(axis="x", labelrotation=30)
+    above.legend(loc="upper left")
+    return figure
+
+
+def calibration_plot(proba: Floats, outcome: npt.NDArray[np.int64]) -> Figure:
+    """Draw how often each class came true against how likely it was said to be.
+
+    Parameters
+    ----------
+    proba : array of float64, shape (n, 3)
+    outcome : array of int64, shape (n,)
+    """
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="honest")
+    for label, name in enumerate(_CLASSES):
+        predicted, observed, _ = reliability_curve(proba, outcome, label=label)
+        axes.plot(predicted, observed, marker="o", label=name)
+    axes.set(
+        xlabel="predicted probability",
+        ylabel="share that came true",
+        title="Calibration out of fold, tenths of equal size",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
+    axes.legend(loc="upper left")
+    return figure
+
+
+def importance_plot(names: Sequence[str], shares: Floats, *, most: int = 25) -> Figure:
+    """Draw the features with the largest share of the fit's gain."""
+    order = np.argsort(-shares, kind="stable")[:most][::-1]
+    figure = Figure(figsize=(8, 0.28 * len(order) + 1), layout="constrained")
+    axes = figure.subplots()
+    axes.barh([names[i] for i in order], 100 * shares[order])
+    axes.set(xlabel="share of total gain [%]", title="Feature importance of the final fit")
+    return figure
+
+
+def window_table(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw a table, one line a test window; numbers are rounded to four digits."""
+    columns = list(rows[0])
+    cells = [[_short(row[name]) for name in columns] for row in rows]
+    figure = Figure(figsize=(1.35 * len(columns), 0.4 * len(rows) + 0.8), layout="constrained")
+    axes = figure.subplots()
+    axes.axis("off")
+    table = axes.table(cells, colLabels=[name.replace("_", "\n") for name in columns], loc="center")
+    table.auto_set_font_size(False)
+    table.set_fontsize(8)
+    table.scale(1, 1.4)
+    for column in range(len(columns)):
+        table[0, column].set_height(2 * table[0, column].get_height())
+    return figure
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

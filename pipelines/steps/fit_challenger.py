@@ -1,0 +1,84 @@
+"""Fit the challenger on the newest span and log it as a model."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from pipelines.clock import format_instant
+from pipelines.context import Context, StepReport
+from pipelines.errors import ContractViolation
+from pipelines.plots import importance_plot
+from pipelines.training_plan import TrainingPlan, load_plan, read_inputs
+from training.panel import Panel
+from training.walk_forward import FittedSpan, fit_span
+
+_EXAMPLE_ROWS = 5
+
+
+def fit_challenger(context: Context, as_of: datetime, training_id: str) -> StepReport:
+    """Fit on the newest training span, with labels that had ended by `as_of`, and log the model.
+
+    Reads: the plan of the training; bars, features (at the plan's versions).
+    Writes: the training's logged model and the importance plot in MLflow.
+    Re-run: a completely logged model is left as it is; a half-logged one is deleted and logged again.
+    """
+    registry = context.registry
+    detail: dict[str, Any] = {"training_id": training_id}
+    if (model := registry.model_of(training_id)) is not None:
+        detail["model_id"] = model.model_id
+        return StepReport("fit_challenger", as_of, changed=False, detail=detail)
+    run, plan = load_plan(context, training_id)
+    panel = read_inputs(context, as_of, plan.versions).panel(context.settings, as_of)
+    fitted = _fit(context, panel, plan)
+    run_id = run.info.run_id
+    tracking = registry.tracking
+    names = fitted.scorer.feature_names
+    tracking.write_json(run_id, "fit/split_audit.json", [a.as_json() for a in fitted.audits])
+    tracking.write_json(
+        run_id, "fit/importance.json", dict(zip(names, fitted.importance.tolist(), strict=True))
+    )
+    tracking.write_figure(run_id, "plots/importance.png", importance_plot(names, fitted.importance))
+    tracking.log(
+        run_id,
+        params={
+            "train_start": format_instant(fitted.scorer.spec.train_start),
+            "train_end": format_instant(fitted.scorer.train_end),
+        },
+        metrics={
+            "fit_train_rows": fitted.rows,
+            "fit_fitted_rows": fitted.fitted_rows,
+            "fit_mean_uniqueness": fitted.mean_uniqueness,
+            "fit_overlaps": sum(audit.overlaps for audit in fitted.audits),
+        },
+    )
+    detail["model_id"] = registry.log_model(
+        run_id,
+        training_id,
+        fitted.scorer,
+        example=panel.X[panel.training_rows(plan.first, as_of)[-_EXAMPLE_ROWS:]],
+        tags={
+            "as_of": format_instant(as_of),
+            "model": context.settings.training.model,
+            "data_hash": plan.data_hash,
+            "label": context.settings.training.label.model_dump_json(),
+            "seed": str(context.settings.training.search.seed),
+            **{f"version.{table}": str(version) for table, version in plan.versions.items()},
+        },
+    )
+    return StepReport("fit_challenger", as_of, changed=True, detail=detail)
+
+
+def _fit(context: Context, panel: Panel, plan: TrainingPlan) -> FittedSpan:
+    config = context.settings.training
+    longest = plan.as_of - timedelta(days=config.split.train_days)
+    try:
+        return fit_span(
+            panel,
+            plan.params,
+            config,
+            start=max(longest, plan.first - panel.timeframe),
+            end=plan.as_of,
+            feature_set=plan.feature_set,
+            name="challenger",
+        )
+    except ValueError as error:
+        raise ContractViolation(f"challenger: {error}") from None

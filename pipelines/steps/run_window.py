@@ -1,0 +1,128 @@
+"""Fit and score one outer window of a walk-forward."""
+
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from evaluation.forecast import forecast_metrics
+from pipelines.clock import format_instant, timeframe_delta
+from pipelines.context import Context, StepReport
+from pipelines.errors import ConfigError, ContractViolation
+from pipelines.tables import KEY, OUT_OF_FOLD_SCORES
+from pipelines.training_plan import Inputs, TrainingPlan, load_plan, read_inputs
+from training.panel import Panel
+from training.splits import audit_split
+from training.walk_forward import FittedSpan, Window, fit_span, score_rows
+
+
+def run_window(context: Context, as_of: datetime, training_id: str, window: int) -> StepReport:
+    """Fit on the purged span before one test window, and score the window once.
+
+    Reads: the plan of the training; bars, features (at the plan's versions).
+    Writes: out_of_fold_scores (this training, this window), a child run in MLflow.
+    Re-run: a finished window is left as it is; an unfinished one is fitted again, to the same scores.
+    """
+    tracking = context.registry.tracking
+    detail: dict[str, Any] = {"training_id": training_id, "window": window}
+    if tracking.is_finished(training_id, window):
+        return StepReport("run_window", as_of, changed=False, detail=detail)
+    parent, plan = load_plan(context, training_id)
+    chosen = _window(plan, window)
+    run_id = tracking.open_window(parent.info.run_id, training_id, window).info.run_id
+    inputs = read_inputs(context, as_of, plan.versions)
+    panel = inputs.panel(context.settings, as_of)
+    try:
+        fitted, scores = _fit_and_score(context, panel, plan, chosen)
+    except ValueError as error:
+        raise ContractViolation(f"window {window}: {error}") from None
+    context.lake.replace(
+        OUT_OF_FOLD_SCORES,
+        scores.with_columns(
+            training_id=pl.lit(training_id), window=pl.lit(window, pl.Int64)
+        ).select(*OUT_OF_FOLD_SCORES.schema),
+        start=chosen.test_start,
+        end=chosen.test_end,
+        where={"training_id": [training_id]},
+    )
+    metrics = _measure(context, inputs, panel, chosen, fitted, scores)
+    _log(context, run_id, chosen, fitted, metrics)
+    return StepReport("run_window", as_of, changed=True, detail={**detail, "metrics": metrics})
+
+
+def _window(plan: TrainingPlan, number: int) -> Window:
+    if not 0 <= number < len(plan.windows):
+        raise ConfigError(
+            f"training {plan.training_id} has no window {number}",
+            remedy=f"use 0 to {len(plan.windows) - 1}",
+        )
+    return plan.windows[number]
+
+
+def _fit_and_score(
+    context: Context, panel: Panel, plan: TrainingPlan, window: Window
+) -> tuple[FittedSpan, pl.DataFrame]:
+    train = panel.training_rows(window.train_start, window.test_start)
+    test = panel.rows_between(window.test_start, window.test_end)
+    name = f"window {window.number}"
+    audit = audit_split(
+        name,
+        panel.known_at,
+        panel.label_end,
+        train,
+        test,
+        timeframe=timeframe_delta(context.settings.timeframe),
+    )
+    fitted = fit_span(
+        panel,
+        plan.params,
+        context.settings.training,
+        start=window.train_start,
+        end=window.test_start,
+        feature_set=plan.feature_set,
+        name=name,
+    )
+    fitted.audits.append(audit)
+    return fitted, score_rows(fitted.scorer, panel, test)
+
+
+def _measure(
+    context: Context,
+    inputs: Inputs,
+    panel: Panel,
+    window: Window,
+    fitted: FittedSpan,
+    scores: pl.DataFrame,
+) -> dict[str, float]:
+    outcomes = panel.outcomes(panel.rows_between(window.test_start, window.test_end))
+    scored = scores.join(outcomes, on=KEY, how="left")
+    traded = inputs.between(window.test_start, window.test_end)
+    return {
+        **forecast_metrics(scored, fitted.class_shares),
+        **traded.trade(context.settings, scores).metrics,
+        "train_rows": float(fitted.rows),
+        "fitted_rows": float(fitted.fitted_rows),
+        "mean_uniqueness": fitted.mean_uniqueness,
+        "overlaps": float(sum(audit.overlaps for audit in fitted.audits)),
+    }
+
+
+def _log(
+    context: Context, run_id: str, window: Window, fitted: FittedSpan, metrics: dict[str, float]
+) -> None:
+    tracking = context.registry.tracking
+    spec = fitted.scorer.spec
+    importance = zip(spec.feature_names, fitted.importance.tolist(), strict=True)
+    tracking.write_json(run_id, "split_audit.json", [audit.as_json() for audit in fitted.audits])
+    tracking.write_json(run_id, "importance.json", dict(importance))
+    tracking.write_json(run_id, "scorer.json", spec.as_json())
+    tracking.log(
+        run_id,
+        params={
+            "train_start": format_instant(window.train_start),
+            "test_start": format_instant(window.test_start),
+            "test_end": format_instant(window.test_end),
+        },
+        metrics=metrics,
+    )
+    tracking.finish(run_id)
