@@ -61,7 +61,7 @@ def stream(seed: int, name: str, block: int) -> np.random.Generator:
 
 
 def outlook_weight(signal: float) -> float:
-    """Return `a` for which the outlook's correlation with the next 24-hour return is `signal`.
+    """Return `a` for which the outlook's correlation with the next scaled 24-hour return is `signal`.
 
     With ``R = sum of 24 hours of (a x + z)``, ``corr(E[R | x], R) = a g / sqrt(24 + a^2 v)`` where
     ``g^2 = sum_c w_c^2 g_c^2`` and ``v = sum_c w_c^2 v_c`` over the components `c` of `x`, `g_c` the sum

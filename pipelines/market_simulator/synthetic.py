@@ -1,10 +1,11 @@
 """A seeded market that looks like one and is a pure function of time.
 
-`signal` is the correlation between the hidden outlook of a coin and its next 24-hour return (the
-information coefficient of the best forecaster; its square is the R^2). At 0.0 returns are a
-martingale difference and nothing predicts them. Bars show the outlook only through noise, in the
-taker flow of the past day and in persistent drift: a regression on them reaches about three quarters
-of the dial. The default of 0.15 (R^2 2 %) lets a patient, cost-aware strategy earn after costs.
+`signal` is the correlation between the hidden outlook of a coin and its next 24-hour return in units
+of its volatility (the information coefficient of the best forecaster; its square is the R^2). At 0.0
+returns are a martingale difference and nothing predicts them. Bars show the outlook only through
+noise, in the taker flow of the past day and in persistent drift: the mean taker share of 24 hours has
+about two thirds of the dial as its correlation with the next day's return. The default of 0.15 (R^2
+2 %) lets a patient, cost-aware strategy earn after costs.
 
 Two exceptions, smaller than any cost: the basis of perpetuals (3 bp, half-life 3 days) and the KRW
 premium (1.5 %, half-life 10 days) revert to their means at any dial.
@@ -231,15 +232,15 @@ class _Series:
     def funding(self, now: int) -> tuple[Times, Values]:
         """Return the funding instants and rates up to `now`."""
         self._grow(now)
-        rates = np.concatenate(self._rates)
-        return self._published(rates, FUNDING_INTERVAL, now)
+        return self._published(self._rates, FUNDING_INTERVAL, now)
 
     def open_interest(self, now: int) -> tuple[Times, Values]:
         """Return the hourly open interest up to `now`."""
         self._grow(now)
-        return self._published(np.concatenate(self._interest), HOUR, now)
+        return self._published(self._interest, HOUR, now)
 
-    def _published(self, values: Floats, interval: int, now: int) -> tuple[Times, Values]:
+    def _published(self, blocks: Sequence[Floats], interval: int, now: int) -> tuple[Times, Values]:
+        values = np.concatenate([np.empty(0), *blocks])
         times = EPOCH + interval * np.arange(1, len(values) + 1, dtype=np.int64)
         known = (times <= now) & (times > self._instrument.listed_at)
         return times[known], values[known]
