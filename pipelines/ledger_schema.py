@@ -1,0 +1,161 @@
+"""The tables of the paper ledger. PostgreSQL only; `migrations/` builds them, triggers keep them append-only.
+
+Amounts are NUMERIC(38, 8): exact. Prices, weights and rates are double precision: they are facts of
+the market or decisions, not money. `known_at` is the close of the bar in which a thing happened.
+`recorded_at` is an audit stamp of the wall clock, never read by logic and never part of a hash.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+
+HEAD = "0001"
+
+metadata = sa.MetaData()
+
+AMOUNT = sa.Numeric(38, 8)
+PRICE: sa.Double[float] = sa.Double()
+INSTANT = sa.DateTime(timezone=True)
+
+
+def _stamp() -> sa.Column[object]:
+    return sa.Column("recorded_at", INSTANT, server_default=sa.func.now(), nullable=False)
+
+
+books = sa.Table(
+    "books",
+    metadata,
+    sa.Column("book_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("strategy", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Text),
+    sa.Column("opened_at", INSTANT, nullable=False),
+    sa.Column("initial_cash", AMOUNT, nullable=False),
+    _stamp(),
+)
+
+# What was decided about a book, from an instant on: its terms, its retirement.
+book_events = sa.Table(
+    "book_events",
+    metadata,
+    sa.Column("event_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("book_id", UUID(as_uuid=True), sa.ForeignKey("books.book_id"), nullable=False),
+    sa.Column("effective_from", INSTANT, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("detail", JSONB, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("decided_by", sa.Text, nullable=False),
+    _stamp(),
+)
+
+orders = sa.Table(
+    "orders",
+    metadata,
+    sa.Column("order_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("book_id", UUID(as_uuid=True), sa.ForeignKey("books.book_id"), nullable=False),
+    sa.Column("symbol", sa.Text, nullable=False),
+    sa.Column("known_at", INSTANT, nullable=False),
+    sa.Column("valid_until", INSTANT, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("side", sa.Text, nullable=False),
+    sa.Column("quantity", AMOUNT, nullable=False),
+    sa.Column("reference_price", PRICE, nullable=False),
+    sa.Column("stop_distance", PRICE, nullable=False),
+    sa.Column("target_weight", PRICE, nullable=False),
+)
+
+fills = sa.Table(
+    "fills",
+    metadata,
+    sa.Column("fill_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("order_id", UUID(as_uuid=True), sa.ForeignKey("orders.order_id"), nullable=False),
+    sa.Column("book_id", UUID(as_uuid=True), sa.ForeignKey("books.book_id"), nullable=False),
+    sa.Column("symbol", sa.Text, nullable=False),
+    sa.Column("known_at", INSTANT, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("side", sa.Text, nullable=False),
+    sa.Column("quantity", AMOUNT, nullable=False),
+    sa.Column("reference_price", PRICE, nullable=False),
+    sa.Column("price", PRICE, nullable=False),
+    sa.Column("notional", AMOUNT, nullable=False),
+    sa.Column("fee", AMOUNT, nullable=False),
+    sa.Column("realised", AMOUNT, nullable=False),
+)
+
+# One entry (a fill, a funding payment, the opening capital) is several postings that sum to zero per asset.
+postings = sa.Table(
+    "postings",
+    metadata,
+    sa.Column("entry_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("account", sa.Text, primary_key=True),
+    sa.Column("asset", sa.Text, primary_key=True),
+    sa.Column("book_id", UUID(as_uuid=True), sa.ForeignKey("books.book_id"), nullable=False),
+    sa.Column("known_at", INSTANT, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("amount", AMOUNT, nullable=False),
+)
+
+equity = sa.Table(
+    "equity",
+    metadata,
+    sa.Column("book_id", UUID(as_uuid=True), sa.ForeignKey("books.book_id"), primary_key=True),
+    sa.Column("known_at", INSTANT, primary_key=True),
+    sa.Column("equity", AMOUNT, nullable=False),
+    sa.Column("cash", AMOUNT, nullable=False),
+    sa.Column("exposure", AMOUNT, nullable=False),
+    sa.Column("peak", AMOUNT, nullable=False),
+    sa.Column("drawdown", PRICE, nullable=False),
+    # The engine's whole state at this close: what the next hour starts from.
+    sa.Column("state", JSONB, nullable=False),
+)
+
+risk_events = sa.Table(
+    "risk_events",
+    metadata,
+    sa.Column("book_id", UUID(as_uuid=True), sa.ForeignKey("books.book_id"), primary_key=True),
+    sa.Column("known_at", INSTANT, primary_key=True),
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("rule", sa.Text, primary_key=True),
+    sa.Column("asked", PRICE, nullable=False),
+    sa.Column("allowed", PRICE, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
+signals = sa.Table(
+    "signals",
+    metadata,
+    sa.Column("book_id", UUID(as_uuid=True), sa.ForeignKey("books.book_id"), primary_key=True),
+    sa.Column("known_at", INSTANT, primary_key=True),
+    sa.Column("symbol", sa.Text, primary_key=True),
+    sa.Column("desired_weight", PRICE, nullable=False),
+    sa.Column("target_weight", PRICE),
+    sa.Column("expected_return", PRICE),
+    sa.Column("sigma", PRICE),
+    sa.Column("stop_fraction", PRICE),
+)
+
+promotions = sa.Table(
+    "promotions",
+    metadata,
+    sa.Column("promotion_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("effective_from", INSTANT, nullable=False, unique=True),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("previous", sa.Text),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("decided_by", sa.Text, nullable=False),
+    _stamp(),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("known_at", INSTANT, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("payload", JSONB, nullable=False),
+    sa.Column("previous_hash", sa.Text, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
+    _stamp(),
+)
+
+# What one traded hour consists of; its digest goes into the audit chain.
+HOURLY_TABLES = (orders, fills, postings, equity, risk_events, signals)
