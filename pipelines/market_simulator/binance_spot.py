@@ -26,6 +26,7 @@ from pipelines.market_simulator.instruments import Instrument
 EXCHANGE = "binance_spot"
 KLINES_LIMIT = 1000
 _INTEGER = re.compile(r"[0-9]{1,20}")
+_NAMES = re.compile(r'\["[A-Z0-9_.-]{1,20}"(,"[A-Z0-9_.-]{1,20}")*\]')
 # Intervals the venue has and the simulator does not: valid there, so the refusal says so.
 _OTHER_INTERVALS = ("1s", "3m", "30m", "2h", "6h", "8h", "12h", "3d", "1w", "1M")
 
@@ -124,7 +125,7 @@ def _exchange_info(exchange: SimulatedExchange, query: Query, now: int) -> str:
     if "symbol" in query:
         items = [find(exchange, EXCHANGE, query, now)]
     elif "symbols" in query:
-        names = json.loads(query["symbols"])
+        names = _names(query["symbols"])
         items = [find(exchange, EXCHANGE, {"symbol": name}, now) for name in names]
     else:
         items = exchange.listed(EXCHANGE, now)
@@ -145,6 +146,16 @@ def _exchange_info(exchange: SimulatedExchange, query: Query, now: int) -> str:
             "symbols": symbols,
         }
     )
+
+
+def _names(text: str) -> list[str]:
+    if not _NAMES.fullmatch(text):
+        raise refuse(
+            -1100,
+            "Illegal characters found in parameter 'symbols'; "
+            f"legal range is '^{_NAMES.pattern}$'.",
+        )
+    return [str(name) for name in json.loads(text)]
 
 
 def _describe(item: Instrument, trading: bool) -> dict[str, Any]:

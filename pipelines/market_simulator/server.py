@@ -83,7 +83,7 @@ def _route(
             http.url.path, _symbols(exchange, dialect, endpoint, query, now), now
         )
         if fault is not None and fault.kind == "slow":
-            await asyncio.sleep(fault.options["seconds"])
+            await _dawdle(http, fault.options["seconds"])
         wait = limiter.charge(endpoint.weight(query))
         headers = dialect.headers(limiter.used, limiter.limit)
         if wait is not None:
@@ -100,6 +100,15 @@ def _route(
         return _json(body, 200, headers)
 
     return Route(endpoint.path, get, methods=["GET"])
+
+
+async def _dawdle(http: HttpRequest, seconds: float) -> None:
+    # In short naps, so that a client that gave up does not hold up the server's end.
+    end = asyncio.get_running_loop().time() + seconds
+    while (left := end - asyncio.get_running_loop().time()) > 0:
+        await asyncio.sleep(min(left, 0.05))
+        if await http.is_disconnected():
+            return
 
 
 def _symbols(
