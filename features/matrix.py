@@ -69,7 +69,7 @@ def compute(
             rows = panel.rows(first, last)
             _fill(table, columns, panel.grid(first, last), chosen[rows])
     values = {one.name: table[i] for i, one in enumerate(features)}
-    return pl.concat([keys, pl.DataFrame(values, nan_to_null=True)], how="horizontal", strict=True)
+    return pl.concat([keys, pl.DataFrame(values, nan_to_null=True)], how="horizontal")
 
 
 def _venues(bars: pl.DataFrame) -> Iterator[tuple[npt.NDArray[np.int64], pl.DataFrame]]:

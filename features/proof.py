@@ -1,0 +1,283 @@
+"""Proof that a column is causal: every check of a feature as a function that returns violations.
+
+A violation is a sentence that names the feature, where and by how much. The conformance tests run these
+over every registered feature, and over planted leaks that they must catch. Nothing here knows
+which feature it looks at: a file dropped into `features/` is proved by the same code.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from features.matrix import KEY, compute
+from features.registry import Feature
+
+RTOL = 1e-5
+# Absolute tolerance, in units of the column's median absolute value.
+ATOL_OF_SCALE = 1e-6
+# What a changed future is multiplied by: large enough that any trace of it shows.
+SHOCK = 1e6
+_PRICES = ("open", "high", "low", "close")
+_AMOUNTS = ("volume", "quote_volume", "trades", "taker_buy_volume")
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A feature that breaks a law.
+
+    Parameters
+    ----------
+    feature : str
+    law : str
+        Name of the check.
+    detail : str
+        Where, and by how much.
+    """
+
+    feature: str
+    law: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.feature} breaks {self.law}: {self.detail}"
+
+
+def prefix_invariance(
+    features: Sequence[Feature],
+    bars: pl.DataFrame,
+    *,
+    timeframe: timedelta,
+    cuts: Sequence[datetime],
+) -> list[Violation]:
+    """Check that neither cutting nor changing the bars after an instant changes a value up to it.
+
+    Parameters
+    ----------
+    bars : polars.DataFrame
+        History, in the contract of `bars`.
+    cuts : sequence of datetime
+        Instants after which the future is cut off, then shaken: prices multiplied by a million.
+    """
+    whole = compute(bars, features, timeframe=timeframe)
+    found: list[Violation] = []
+    for cut in cuts:
+        past = pl.col("known_at") <= cut
+        expected = whole.filter(past)
+        for law, changed in (
+            ("future cut off", bars.filter(past)),
+            ("future changed", _shaken(bars, ~past)),
+        ):
+            given = compute(changed, features, timeframe=timeframe).filter(past)
+            found += _differences(features, expected, given, f"prefix invariance ({law})")
+    return found
+
+
+def lookback_sufficiency(
+    features: Sequence[Feature],
+    bars: pl.DataFrame,
+    *,
+    timeframe: timedelta,
+    instants: Sequence[datetime],
+) -> list[Violation]:
+    """Check that the declared lookback gives the value of the full history.
+
+    At each instant a value computed from the last `lookback` bars alone is compared with that from
+    all bars, and with that from all bars after everything before the lookback was multiplied by a
+    million, so that a kernel with a long memory cannot hide it.
+    """
+    whole = compute(bars, features, timeframe=timeframe)
+    found: list[Violation] = []
+    for lookback in sorted({one.lookback for one in features}):
+        group = [one for one in features if one.lookback == lookback]
+        for instant in instants:
+            now = pl.col("known_at") == instant
+            begin = instant - lookback * timeframe
+            recent = bars.filter((pl.col("known_at") > begin) & (pl.col("known_at") <= instant))
+            expected = whole.filter(now).select(*KEY, *(one.name for one in group))
+            for law, frame in (
+                ("older bars cut off", recent),
+                ("older bars changed", _shaken(bars, pl.col("known_at") <= begin)),
+            ):
+                given = compute(frame, group, timeframe=timeframe).filter(now)
+                scale = whole.select(one.name for one in group)
+                found += _differences(
+                    group, expected, given, f"lookback {lookback} ({law})", scale=scale
+                )
+    return found
+
+
+def gap_policy(
+    features: Sequence[Feature],
+    bars: pl.DataFrame,
+    *,
+    timeframe: timedelta,
+    instant: datetime,
+) -> list[Violation]:
+    """Check that a window with too few bars is null and that nothing is filled.
+
+    Every other bar before `instant` is taken out: no window of three or more bars then has 95 % of
+    its bars. A feature of more than two bars must be null there.
+    """
+    number = (pl.col("known_at").dt.epoch("us") - _epoch(instant)) // _microseconds(timeframe)
+    thinned = bars.filter((number % 2 == 0) | (number > 0))
+    given = compute(thinned, features, timeframe=timeframe).filter(pl.col("known_at") == instant)
+    return [
+        Violation(one.name, "gap policy", f"{count} values at {instant} over windows half empty")
+        for one in features
+        if one.lookback > 2 and (count := given[one.name].count())
+    ]
+
+
+def finite_float32(features: Sequence[Feature], matrix: pl.DataFrame) -> list[Violation]:
+    """Check dtype, and that no value is NaN or infinite."""
+    found = []
+    for one in features:
+        column = matrix[one.name]
+        if column.dtype != pl.Float32:
+            found.append(Violation(one.name, "float32", f"dtype {column.dtype}"))
+        elif not column.drop_nulls().is_finite().all():
+            found.append(Violation(one.name, "finite", "NaN or infinite values"))
+    return found
+
+
+def informative(features: Sequence[Feature], matrix: pl.DataFrame) -> list[Violation]:
+    """Check that no column is constant or all null."""
+    found = []
+    for one in features:
+        values = matrix[one.name].drop_nulls()
+        if values.is_empty():
+            found.append(Violation(one.name, "not all null", "no value at all"))
+        elif values.min() == values.max():
+            found.append(Violation(one.name, "not constant", f"{values[0]:g} throughout"))
+    return found
+
+
+def within_bounds(features: Sequence[Feature], matrix: pl.DataFrame) -> list[Violation]:
+    """Check the declared range, and that the scale is that of a ratio, not of a price."""
+    found = []
+    for one in features:
+        values = matrix[one.name].drop_nulls()
+        low, high = one.bounds
+        least, most = values.min(), values.max()
+        if values.is_empty():
+            continue
+        assert isinstance(least, float)
+        assert isinstance(most, float)
+        if (low is not None and least < low - RTOL) or (high is not None and most > high + RTOL):
+            detail = f"values from {least:g} to {most:g}, declared {low} to {high}"
+            found.append(Violation(one.name, "declared range", detail))
+        if max(abs(least), abs(most)) > 1e3:
+            detail = f"values from {least:g} to {most:g} grow with the price or the volume"
+            found.append(Violation(one.name, "scale", detail))
+    return found
+
+
+def symbol_isolation(
+    features: Sequence[Feature], bars: pl.DataFrame, *, timeframe: timedelta
+) -> list[Violation]:
+    """Check that a feature of scope "symbol" is the same with and without the other symbols."""
+    alone = [one for one in features if one.scope == "symbol"]
+    together = compute(bars, alone, timeframe=timeframe)
+    found: list[Violation] = []
+    for symbol in bars["symbol"].unique().sort().to_list():
+        own = pl.col("symbol") == symbol
+        given = compute(bars.filter(own), alone, timeframe=timeframe)
+        found += _differences(alone, together.filter(own), given, "symbol isolation")
+    return found
+
+
+def instant_isolation(
+    features: Sequence[Feature], bars: pl.DataFrame, *, timeframe: timedelta
+) -> list[Violation]:
+    """Check that a panel feature bears a symbol that is absent, and a universe of one."""
+    panel = [one for one in features if one.scope == "panel"]
+    symbols = bars["symbol"].unique().sort().to_list()
+    newest = bars["known_at"].max()
+    absent = (pl.col("symbol") == symbols[-1]) & (pl.col("known_at") == newest)
+    matrix = compute(bars.filter(~absent), panel, timeframe=timeframe)
+    lone = compute(bars.filter(pl.col("symbol") == symbols[0]), panel, timeframe=timeframe)
+    found = [*finite_float32(panel, matrix), *finite_float32(panel, lone)]
+    rest = matrix.filter(pl.col("known_at") == newest)
+    return found + [
+        Violation(one.name, "absent symbol", f"null for every symbol when {symbols[-1]} is absent")
+        for one in panel
+        if rest[one.name].count() == 0
+    ]
+
+
+def prove(
+    features: Sequence[Feature], bars: pl.DataFrame, *, timeframe: timedelta
+) -> list[Violation]:
+    """Run the laws of time over `features`: no future, declared lookback, own symbol, gap policy.
+
+    Parameters
+    ----------
+    bars : polars.DataFrame
+        At least twice the longest lookback of bars, in the contract of `bars`.
+
+    Returns
+    -------
+    list of Violation
+        Empty where every column is causal.
+    """
+    instants = bars["known_at"].unique().sort()
+    cut, late = instants[int(len(instants) * 0.8)], instants[-1]
+    return [
+        *prefix_invariance(features, bars, timeframe=timeframe, cuts=[cut]),
+        *lookback_sufficiency(features, bars, timeframe=timeframe, instants=[cut, late]),
+        *symbol_isolation(features, bars, timeframe=timeframe),
+        *gap_policy(features, bars, timeframe=timeframe, instant=late),
+    ]
+
+
+def _shaken(bars: pl.DataFrame, where: pl.Expr) -> pl.DataFrame:
+    """Return bars with prices and amounts `where` multiplied, unevenly, by about a million."""
+    # Odd and even rows differ, so that returns and ratios change as well as levels.
+    factor = pl.when(where).then(SHOCK * (1 + 0.5 * (pl.int_range(pl.len()) % 2))).otherwise(1.0)
+    return bars.with_columns(
+        (pl.col(name) * factor).cast(dtype)
+        for name, dtype in bars.schema.items()
+        if name in (*_PRICES, *_AMOUNTS)
+    )
+
+
+def _differences(
+    features: Sequence[Feature],
+    expected: pl.DataFrame,
+    given: pl.DataFrame,
+    law: str,
+    scale: pl.DataFrame | None = None,
+) -> Iterator[Violation]:
+    both = expected.join(given, on=list(KEY), how="left", suffix=" given", maintain_order="left")
+    for one in features:
+        want, have = _values(both[one.name]), _values(both[f"{one.name} given"])
+        reach = np.abs(_values((scale if scale is not None else expected)[one.name]))
+        present = reach[np.isfinite(reach)]
+        atol = ATOL_OF_SCALE * float(np.median(present)) if present.size else 0.0
+        same = np.isclose(want, have, rtol=RTOL, atol=atol, equal_nan=True)
+        if not same.all():
+            row = int(np.argmin(same))
+            key: dict[str, Any] = both.row(row, named=True)
+            yield Violation(
+                one.name,
+                law,
+                f"{int((~same).sum())} of {same.size} values differ, first {key['symbol']} at "
+                f"{key['known_at']}: {want[row]:g} became {have[row]:g}",
+            )
+
+
+def _values(column: pl.Series) -> npt.NDArray[np.float64]:
+    return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def _epoch(instant: datetime) -> int:
+    return round(instant.timestamp() * 1e6)
+
+
+def _microseconds(timeframe: timedelta) -> int:
+    return timeframe // timedelta(microseconds=1)

@@ -1,0 +1,236 @@
+"""Every registered feature obeys the same laws, and a planted leak does not pass."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from features import proof
+from features.grid import Grid
+from features.kernels import Array
+from features.matrix import build_matrix, compute
+from features.proof import Violation
+from features.registry import Feature, define, registered, required_lookback
+
+HOUR = timedelta(hours=1)
+LAWS: dict[str, Callable[[Sequence[Feature], pl.DataFrame], list[Violation]]] = {
+    "prefix_invariance": lambda features, bars: proof.prefix_invariance(
+        features, bars, timeframe=HOUR, cuts=_instants(bars, 0.55, 0.8)
+    ),
+    "lookback_sufficiency": lambda features, bars: proof.lookback_sufficiency(
+        features, bars, timeframe=HOUR, instants=_instants(bars, 0.8, 1.0)
+    ),
+    "gap_policy": lambda features, bars: proof.gap_policy(
+        features, bars, timeframe=HOUR, instant=_instants(bars, 1.0)[0]
+    ),
+    "symbol_isolation": lambda features, bars: proof.symbol_isolation(
+        features, bars, timeframe=HOUR
+    ),
+    "instant_isolation": lambda features, bars: proof.instant_isolation(
+        features, bars, timeframe=HOUR
+    ),
+    "finite_float32": lambda features, bars: proof.finite_float32(
+        features, compute(bars, features, timeframe=HOUR)
+    ),
+    "informative": lambda features, bars: proof.informative(
+        features, compute(bars, features, timeframe=HOUR)
+    ),
+    "within_bounds": lambda features, bars: proof.within_bounds(
+        features, compute(bars, features, timeframe=HOUR)
+    ),
+}
+each_feature = pytest.mark.parametrize("feature", registered(), ids=lambda feature: feature.name)
+
+
+def _instants(bars: pl.DataFrame, *places: float) -> list:
+    known = bars["known_at"].unique().sort()
+    return [known[int((len(known) - 1) * place)] for place in places]
+
+
+@pytest.fixture(scope="module")
+def bars(make_bars) -> pl.DataFrame:
+    whole = make_bars(int(required_lookback() * 2.2))
+    # Outages: one bar of one symbol, and a night of another.
+    row = pl.int_range(pl.len()).over("symbol")
+    one = (pl.col("symbol") == "ADA/USDT") & (row == 900)
+    night = (pl.col("symbol") == "ETH/USDT") & row.is_between(1000, 1008)
+    return whole.filter(~(one | night))
+
+
+@pytest.fixture(scope="module")
+def violations(bars: pl.DataFrame) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for check in LAWS.values():
+        for violation in check(registered(), bars):
+            found.setdefault(violation.feature, []).append(str(violation))
+    return found
+
+
+@each_feature
+def test_every_feature_keeps_every_law(feature: Feature, violations) -> None:
+    assert violations.get(feature.name, []) == []
+
+
+@each_feature
+def test_every_feature_says_what_it_is_and_in_which_unit(feature: Feature) -> None:
+    assert feature.doc.endswith(f"[{feature.unit}]")
+    assert len(feature.doc) > len(feature.unit) + 15
+    assert feature.scope in ("symbol", "panel")
+
+
+def test_a_month_of_hourly_increments_equals_the_full_history(bars: pl.DataFrame) -> None:
+    full = build_matrix(bars, timeframe=HOUR)
+    for instant in _instants(bars, 0.52, 0.7, 0.9, 1.0):
+        begin = instant - required_lookback() * HOUR
+        recent = bars.filter((pl.col("known_at") > begin) & (pl.col("known_at") <= instant))
+        increment = build_matrix(recent, timeframe=HOUR)
+        now = pl.col("known_at") == instant
+        assert increment.filter(now).equals(full.filter(now))
+
+
+@pytest.mark.market
+def test_every_column_varies_within_its_range_on_real_bars(real_bars: pl.DataFrame) -> None:
+    matrix = build_matrix(real_bars, timeframe=HOUR)
+    features = registered()
+    assert proof.informative(features, matrix) == []
+    assert proof.finite_float32(features, matrix) == []
+    assert proof.within_bounds(features, matrix) == []
+
+
+@pytest.mark.market
+def test_the_laws_of_time_hold_on_real_bars_with_their_gaps(real_bars: pl.DataFrame) -> None:
+    assert proof.prove(registered(), real_bars, timeframe=HOUR) == []
+
+
+def centred_window() -> pl.Expr:
+    """Mean of the bars around this one [quote]"""
+    return pl.col("close").rolling_mean(9, center=True)
+
+
+def full_sample_zscore() -> pl.Expr:
+    """Close in deviations of the whole sample [standard deviations]"""
+    return (pl.col("close") - pl.col("close").mean()) / pl.col("close").std()
+
+
+def next_return() -> pl.Expr:
+    """Return of the next bar [log return]"""
+    return pl.col("close").log().diff().shift(-1)
+
+
+def forward_filled_label() -> pl.Expr:
+    """Whether the price is higher a day later, known once a day and carried on [flag]"""
+    label = (pl.col("close").shift(-24) > pl.col("close")).cast(pl.Float64)
+    return pl.when(pl.col("known_at").dt.hour() == 0).then(label).forward_fill()
+
+
+def backward_filled_volume() -> pl.Expr:
+    """Mean volume, filled from the next one after an outage [base]"""
+    return pl.col("volume").rolling_mean(3).backward_fill()
+
+
+def centred_kernel(grid: Grid) -> Array:
+    """Mean of the returns around this bar [log return]"""
+    return grid.lag(grid.mean(grid.log_return, 9), 0) + np.roll(grid.log_return, -1, axis=1)
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        centred_window,
+        full_sample_zscore,
+        next_return,
+        forward_filled_label,
+        backward_filled_volume,
+        centred_kernel,
+    ],
+    ids=lambda leak: leak.__name__,
+)
+def test_a_planted_leak_is_caught_by_prefix_invariance(leak, bars: pl.DataFrame) -> None:
+    planted = define(leak, lookback=200)
+    # One cut is the first bar after the outage of a night.
+    known = bars.filter(pl.col("symbol") == "ETH/USDT")["known_at"]
+    cuts = [*_instants(bars, 0.3, 0.55, 0.8), known.filter(known.diff() > 2 * HOUR)[0]]
+    caught = proof.prefix_invariance(planted, bars, timeframe=HOUR, cuts=cuts)
+    assert {violation.feature for violation in caught} == {leak.__name__}
+
+
+def endless_ema() -> pl.Expr:
+    """Exponential mean that never forgets [quote]"""
+    return pl.col("close").ewm_mean(span=96)
+
+
+def running_total() -> pl.Expr:
+    """Volume since the beginning [base]"""
+    return pl.col("volume").cum_sum()
+
+
+def long_window() -> pl.Expr:
+    """Mean of more bars than it says [quote]"""
+    return pl.col("close").rolling_mean(48)
+
+
+@pytest.mark.parametrize(
+    ("feature", "lookback"),
+    [(endless_ema, 96), (running_total, 500), (long_window, 47)],
+    ids=["endless_ema", "running_total", "long_window"],
+)
+def test_a_lookback_declared_too_short_is_caught(feature, lookback: int, bars) -> None:
+    planted = define(feature, lookback=lookback)
+    instants = _instants(bars, 0.9, 1.0)
+    caught = proof.lookback_sufficiency(planted, bars, timeframe=HOUR, instants=instants)
+    assert {violation.feature for violation in caught} == {feature.__name__}
+
+
+def test_a_lookback_declared_right_is_not_accused(bars: pl.DataFrame) -> None:
+    honest = define(long_window, lookback=48)
+    instants = _instants(bars, 0.9, 1.0)
+    assert proof.lookback_sufficiency(honest, bars, timeframe=HOUR, instants=instants) == []
+
+
+def filled_momentum() -> pl.Expr:
+    """Return over a day with missing bars filled from the last [log return]"""
+    return pl.col("close").forward_fill().log().diff(24)
+
+
+def test_a_filled_gap_is_caught(bars: pl.DataFrame) -> None:
+    planted = define(filled_momentum, lookback=48)
+    caught = proof.gap_policy(planted, bars, timeframe=HOUR, instant=_instants(bars, 1.0)[0])
+    assert [violation.law for violation in caught] == ["gap policy"]
+
+
+def sneaks_at_the_others(grid: Grid) -> Array:
+    """Highest close of all symbols, though it says it sees one [quote]"""
+    return np.broadcast_to(np.max(np.nan_to_num(grid.close), axis=0), grid.close.shape).copy()
+
+
+def test_a_symbol_feature_that_sees_other_symbols_is_caught(bars: pl.DataFrame) -> None:
+    planted = define(sneaks_at_the_others, lookback=1)
+    caught = proof.symbol_isolation(planted, bars, timeframe=HOUR)
+    assert {violation.feature for violation in caught} == {"sneaks_at_the_others"}
+
+
+def always_one() -> pl.Expr:
+    """The number one [count]"""
+    return pl.lit(1.0)
+
+
+def never_there() -> pl.Expr:
+    """Nothing [count]"""
+    return pl.lit(None, pl.Float64)
+
+
+def price() -> pl.Expr:
+    """The close itself, a million times [quote]"""
+    return pl.col("close") * 1e6
+
+
+def test_constant_empty_and_unscaled_columns_are_caught(bars: pl.DataFrame) -> None:
+    planted = [*define(always_one, lookback=1), *define(never_there, lookback=1)]
+    matrix = compute(bars, planted, timeframe=HOUR)
+    laws = {violation.law for violation in proof.informative(planted, matrix)}
+    assert laws == {"not constant", "not all null"}
+    unscaled = define(price, lookback=1, bounds=(0.0, 1.0))
+    matrix = compute(bars, unscaled, timeframe=HOUR)
+    assert [v.law for v in proof.within_bounds(unscaled, matrix)] == ["declared range", "scale"]
