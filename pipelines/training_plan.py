@@ -6,8 +6,9 @@ same three finds the run it left; rows that became known later do not change it.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipelines.clock import format_instant, parse_instant, timeframe_delta
 from pipelines.context import Context
 from pipelines.errors import ContractViolation
 from pipelines.settings import Settings
+from training.config import LabelConfig, TrainingConfig
 from training.panel import Panel, build_panel
 from training.walk_forward import Window, history_needed
 
@@ -45,16 +47,10 @@ class Inputs:
                     total.update(_bytes(column))
         return total.hexdigest()
 
-    def panel(self, settings: Settings, end: datetime) -> Panel:
+    def panel(self, label: LabelConfig, timeframe: timedelta, end: datetime) -> Panel:
         """Return features with the labels known at `end`; ContractViolation if they do not fit."""
         try:
-            return build_panel(
-                self.bars,
-                self.features,
-                settings.training.label,
-                timeframe=timeframe_delta(settings.timeframe),
-                end=end,
-            )
+            return build_panel(self.bars, self.features, label, timeframe=timeframe, end=end)
         except ValueError as error:
             raise ContractViolation(str(error)) from error
 
@@ -81,7 +77,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """A training that was planned and searched."""
+    """A training that was planned and searched; later steps go by its configuration, not by theirs."""
 
     training_id: str
     as_of: datetime
@@ -92,6 +88,7 @@ class TrainingPlan:
     windows: tuple[Window, ...]
     params: dict[str, Any]
     search_overlaps: int
+    training: TrainingConfig
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON types."""
@@ -100,6 +97,7 @@ class TrainingPlan:
             "as_of": format_instant(self.as_of),
             "first": format_instant(self.first),
             "windows": [window.as_json() for window in self.windows],
+            "training": self.training.model_dump(mode="json"),
         }
 
     @classmethod
@@ -109,17 +107,14 @@ class TrainingPlan:
             "as_of": parse_instant(tree["as_of"]),
             "first": parse_instant(tree["first"]),
             "windows": tuple(Window.from_json(window) for window in tree["windows"]),
+            "training": TrainingConfig.model_validate(tree["training"]),
         }
         return cls(**{**tree, **changed})
 
 
-def history_start(settings: Settings, as_of: datetime) -> datetime:
-    """Return the instant after which a training as of `as_of` reads features."""
-    step = timeframe_delta(settings.timeframe)
-    return as_of - history_needed(settings.training, timeframe=step)
-
-
-def read_inputs(context: Context, as_of: datetime, versions: dict[str, int]) -> Inputs:
+def read_inputs(
+    context: Context, as_of: datetime, versions: Mapping[str, int], training: TrainingConfig
+) -> Inputs:
     """Read the bars and features of a training from the lake, at the given table versions.
 
     Raises
@@ -128,8 +123,9 @@ def read_inputs(context: Context, as_of: datetime, versions: dict[str, int]) -> 
         If there are no features in the span.
     """
     settings = context.settings
-    start = history_start(settings, as_of)
-    run_up = (settings.training.label.volatility_window + 1) * timeframe_delta(settings.timeframe)
+    step = timeframe_delta(settings.timeframe)
+    start = as_of - history_needed(training, timeframe=step)
+    run_up = (training.label.volatility_window + 1) * step
     ours = pl.col("venue") == settings.venue
 
     def read(table: str, start: datetime) -> pl.DataFrame:
@@ -146,6 +142,13 @@ def read_inputs(context: Context, as_of: datetime, versions: dict[str, int]) -> 
             remedy="run `hourglass backfill` and `hourglass build-features` first",
         )
     return Inputs(read("bars", start - run_up), features)
+
+
+def read_panel(context: Context, plan: TrainingPlan) -> tuple[Inputs, Panel]:
+    """Return the inputs of a planned training and their panel, labels as known at its `as_of`."""
+    inputs = read_inputs(context, plan.as_of, plan.versions, plan.training)
+    step = timeframe_delta(context.settings.timeframe)
+    return inputs, inputs.panel(plan.training.label, step, plan.as_of)
 
 
 def current_versions(context: Context) -> dict[str, int]:
@@ -202,6 +205,11 @@ def load_plan(context: Context, training_id: str) -> "tuple[Run, TrainingPlan]":
             remedy="run plan-windows for it, or train again",
         )
     return run, TrainingPlan.from_json(tracking.read_json(run.info.run_id, PLAN_FILE))
+
+
+def run_of(run: "Run") -> dict[str, str]:
+    """Return where a run is found, for a step's report."""
+    return {"run_id": str(run.info.run_id), "experiment_id": str(run.info.experiment_id)}
 
 
 def feature_set_of(context: Context) -> str:

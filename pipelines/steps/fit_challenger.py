@@ -7,7 +7,7 @@ from pipelines.clock import format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.plots import importance_plot
-from pipelines.training_plan import TrainingPlan, load_plan, read_inputs
+from pipelines.training_plan import TrainingPlan, load_plan, read_panel, run_of
 from training.panel import Panel
 from training.walk_forward import FittedSpan, fit_span
 
@@ -23,12 +23,13 @@ def fit_challenger(context: Context, as_of: datetime, training_id: str) -> StepR
     """
     registry = context.registry
     detail: dict[str, Any] = {"training_id": training_id}
+    run, plan = load_plan(context, training_id)
+    detail |= run_of(run)
     if (model := registry.model_of(training_id)) is not None:
         detail["model_id"] = model.model_id
         return StepReport("fit_challenger", as_of, changed=False, detail=detail)
-    run, plan = load_plan(context, training_id)
-    panel = read_inputs(context, as_of, plan.versions).panel(context.settings, as_of)
-    fitted = _fit(context, panel, plan)
+    _, panel = read_panel(context, plan)
+    fitted = _fit(panel, plan)
     run_id = run.info.run_id
     tracking = registry.tracking
     names = fitted.scorer.feature_names
@@ -57,24 +58,23 @@ def fit_challenger(context: Context, as_of: datetime, training_id: str) -> StepR
         example=panel.X[panel.training_rows(plan.first, as_of)[-_EXAMPLE_ROWS:]],
         tags={
             "as_of": format_instant(as_of),
-            "model": context.settings.training.model,
+            "model": plan.training.model,
             "data_hash": plan.data_hash,
-            "label": context.settings.training.label.model_dump_json(),
-            "seed": str(context.settings.training.search.seed),
+            "label": plan.training.label.model_dump_json(),
+            "seed": str(plan.training.search.seed),
             **{f"version.{table}": str(version) for table, version in plan.versions.items()},
         },
     )
     return StepReport("fit_challenger", as_of, changed=True, detail=detail)
 
 
-def _fit(context: Context, panel: Panel, plan: TrainingPlan) -> FittedSpan:
-    config = context.settings.training
-    longest = plan.as_of - timedelta(days=config.split.train_days)
+def _fit(panel: Panel, plan: TrainingPlan) -> FittedSpan:
+    longest = plan.as_of - timedelta(days=plan.training.split.train_days)
     try:
         return fit_span(
             panel,
             plan.params,
-            config,
+            plan.training,
             start=max(longest, plan.first - panel.timeframe),
             end=plan.as_of,
             feature_set=plan.feature_set,

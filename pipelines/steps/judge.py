@@ -13,7 +13,8 @@ from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.plots import calibration_plot, equity_plot, window_table
 from pipelines.tables import KEY
-from pipelines.training_plan import Inputs, TrainingPlan, load_plan, read_inputs
+from pipelines.training_plan import TrainingPlan, load_plan, read_panel
+from training.panel import Panel
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -61,7 +62,7 @@ def judge(context: Context, as_of: datetime, training_id: str) -> StepReport:
         return StepReport("judge", as_of, changed=False, detail=_detail(training_id, gates))
     windows = _finished(context, plan)
     scores = _out_of_fold(context, plan)
-    inputs = read_inputs(context, as_of, plan.versions)
+    inputs, panel = read_panel(context, plan)
     span = inputs.between(plan.windows[0].test_start, plan.windows[-1].test_end)
     results = {"model": span.trade(context.settings, scores)}
     for name in _BASELINES:
@@ -79,10 +80,10 @@ def judge(context: Context, as_of: datetime, training_id: str) -> StepReport:
             metrics,
             results["buy_and_hold"].metrics,
             overlaps=round(metrics["overlaps"]),
-            interval_level=context.settings.training.interval_level,
+            interval_level=plan.training.interval_level,
         )
     ]
-    _draw(context, run_id, plan, inputs, scores, results, windows)
+    _draw(context, run_id, plan, panel, scores, results, windows)
     tracking.write_json(run_id, GATES_FILE, gates)
     compared = {f"{b}_{k}": v for b in _BASELINES for k, v in results[b].metrics.items()}
     verdicts = {f"gate.{g['name']}": "passed" if g["passed"] else "failed" for g in gates}
@@ -119,7 +120,7 @@ def _draw(
     context: Context,
     run_id: str,
     plan: TrainingPlan,
-    inputs: Inputs,
+    panel: Panel,
     scores: pl.DataFrame,
     results: dict[str, BacktestResult],
     windows: list[dict[str, float]],
@@ -128,7 +129,6 @@ def _draw(
     starts = [window.test_start for window in plan.windows]
     curves = {name: result.equity for name, result in results.items()}
     tracking.write_figure(run_id, "plots/equity.png", equity_plot(curves, starts))
-    panel = inputs.panel(context.settings, plan.as_of)
     outcomes = panel.outcomes(panel.rows_between(starts[0], plan.windows[-1].test_end))
     known = scores.join(outcomes, on=KEY).filter(pl.col("outcome").is_not_null())
     proba, outcome = known.select(PROBABILITIES).to_numpy(), known["outcome"].to_numpy()

@@ -16,6 +16,7 @@ from pipelines.training_plan import (
     current_versions,
     feature_set_of,
     read_inputs,
+    run_of,
     training_id,
 )
 from training.models import model_class
@@ -46,26 +47,22 @@ def plan_windows(
     settings = context.settings
     _check_model(settings.training.model)
     pinned = {**current_versions(context), **(versions or {})}
-    inputs = read_inputs(context, as_of, pinned)
+    inputs = read_inputs(context, as_of, pinned, settings.training)
     feature_set = feature_set_of(context)
     digest = inputs.digest()
     identity = training_id(settings, as_of, feature_set, digest)
-    registry = context.registry
-    if (version := registry.version_of(identity)) is not None:
-        done = {"training_id": identity, "windows": _numbers(context), "version": version}
-        return StepReport("plan_windows", as_of, changed=False, detail=done)
-
+    tracking = context.registry.tracking
     windows = _windows(context, as_of, inputs)
-    run = registry.tracking.open_training(identity, as_of, {"model": settings.training.model})
     detail: dict[str, Any] = {
         "training_id": identity,
-        "windows": _numbers(context),
-        "run_id": run.info.run_id,
-        "experiment_id": run.info.experiment_id,
+        "windows": [window.number for window in windows],
     }
-    if "planned" in run.data.tags:
-        return StepReport("plan_windows", as_of, changed=False, detail=detail)
-    registry.tracking.close_ghosts(identity, as_of)
+    run = tracking.run_of(identity)
+    if run is not None and "planned" in run.data.tags:
+        reopened = tracking.open_training(identity, as_of, {})
+        return StepReport("plan_windows", as_of, changed=False, detail=detail | run_of(reopened))
+    run = tracking.open_training(identity, as_of, {"model": settings.training.model})
+    tracking.close_ghosts(identity, as_of)
     result, audits = _search(context, as_of, identity, inputs, windows[0], progress)
     plan = TrainingPlan(
         training_id=identity,
@@ -77,9 +74,10 @@ def plan_windows(
         windows=tuple(windows),
         params={**result.params, **settings.training.model_params},
         search_overlaps=sum(audit.overlaps for audit in audits),
+        training=settings.training,
     )
     _log_plan(context, run.info.run_id, plan, result, audits, inputs)
-    detail |= {"trials": len(result.trials), "best_value": result.value}
+    detail |= {**run_of(run), "trials": len(result.trials), "best_value": result.value}
     return StepReport("plan_windows", as_of, changed=True, detail=detail)
 
 
@@ -88,10 +86,6 @@ def _check_model(name: str) -> None:
         model_class(name)
     except ValueError as error:
         raise ConfigError(str(error), remedy="set training.model to one of them") from None
-
-
-def _numbers(context: Context) -> list[int]:
-    return list(range(context.settings.training.split.windows))
 
 
 def _windows(context: Context, as_of: datetime, inputs: Inputs) -> list[Window]:
@@ -118,7 +112,8 @@ def _search(
     settings = context.settings
     config = settings.training
     seen = inputs.between(datetime.min.replace(tzinfo=as_of.tzinfo), oldest.test_start)
-    panel = seen.panel(settings, oldest.test_start)
+    step = timeframe_delta(settings.timeframe)
+    panel = seen.panel(config.label, step, oldest.test_start)
     rows = panel.training_rows(oldest.train_start, oldest.test_start)
     try:
         folds, audits = search_folds(

@@ -6,11 +6,11 @@ from typing import Any
 import polars as pl
 
 from evaluation.forecast import forecast_metrics
-from pipelines.clock import format_instant, timeframe_delta
+from pipelines.clock import format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ConfigError, ContractViolation
 from pipelines.tables import KEY, OUT_OF_FOLD_SCORES
-from pipelines.training_plan import Inputs, TrainingPlan, load_plan, read_inputs
+from pipelines.training_plan import Inputs, TrainingPlan, load_plan, read_panel
 from training.panel import Panel
 from training.splits import audit_split
 from training.walk_forward import FittedSpan, Window, fit_span, score_rows
@@ -30,10 +30,9 @@ def run_window(context: Context, as_of: datetime, training_id: str, window: int)
     parent, plan = load_plan(context, training_id)
     chosen = _window(plan, window)
     run_id = tracking.open_window(parent.info.run_id, training_id, window).info.run_id
-    inputs = read_inputs(context, as_of, plan.versions)
-    panel = inputs.panel(context.settings, as_of)
+    inputs, panel = read_panel(context, plan)
     try:
-        fitted, scores = _fit_and_score(context, panel, plan, chosen)
+        fitted, scores = _fit_and_score(panel, plan, chosen)
     except ValueError as error:
         raise ContractViolation(f"window {window}: {error}") from None
     context.lake.replace(
@@ -60,23 +59,18 @@ def _window(plan: TrainingPlan, number: int) -> Window:
 
 
 def _fit_and_score(
-    context: Context, panel: Panel, plan: TrainingPlan, window: Window
+    panel: Panel, plan: TrainingPlan, window: Window
 ) -> tuple[FittedSpan, pl.DataFrame]:
     train = panel.training_rows(window.train_start, window.test_start)
     test = panel.rows_between(window.test_start, window.test_end)
     name = f"window {window.number}"
     audit = audit_split(
-        name,
-        panel.known_at,
-        panel.label_end,
-        train,
-        test,
-        timeframe=timeframe_delta(context.settings.timeframe),
+        name, panel.known_at, panel.label_end, train, test, timeframe=panel.timeframe
     )
     fitted = fit_span(
         panel,
         plan.params,
-        context.settings.training,
+        plan.training,
         start=window.train_start,
         end=window.test_start,
         feature_set=plan.feature_set,

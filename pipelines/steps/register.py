@@ -1,0 +1,136 @@
+"""Make a judged model a version with a book of its own."""
+
+from datetime import datetime
+from typing import Any
+
+from pipelines.clock import format_instant, timeframe_delta
+from pipelines.context import Context, StepReport
+from pipelines.errors import ContractViolation
+from pipelines.ledger import Book
+from pipelines.steps.judge import GATES_FILE
+from pipelines.training_plan import TrainingPlan, load_plan, run_of
+
+_DECIDER = "register"
+_ON_CARD = (
+    "total_return",
+    "sharpe",
+    "max_drawdown",
+    "trades",
+    "buy_and_hold_total_return",
+    "buy_and_hold_sharpe",
+    "log_loss",
+    "base_rate_log_loss",
+    "directional_accuracy",
+    "interval_coverage",
+)
+
+
+def register(context: Context, as_of: datetime, training_id: str) -> StepReport:
+    """Register the training's model and open its book; the first model of all becomes champion.
+
+    The book trades from the first bar after `as_of`. Where more challengers than
+    `books.max_challengers` have a book, the oldest are retired. The ledger decides, the registry's
+    aliases follow it.
+
+    Reads: the judged training.
+    Writes: the model version with its card and tags; the ledger (book, promotion, retirements); the
+    aliases; closes the parent run.
+    Re-run: finds the version by the training and changes nothing; what a kill left out is added.
+    """
+    registry = context.registry
+    run, plan = load_plan(context, training_id)
+    detail: dict[str, Any] = {"training_id": training_id, **run_of(run)}
+    if run.info.status == "FINISHED":
+        detail["version"] = registry.version_of(training_id)
+        return StepReport("register", as_of, changed=False, detail=detail)
+    if "judged" not in run.data.tags:
+        raise ContractViolation(
+            f"training {training_id} was not judged; nothing was registered",
+            remedy="run judge for it, then register again",
+        )
+    gates = registry.tracking.read_json(run.info.run_id, GATES_FILE)
+    version = registry.register(training_id, {})
+    registry.describe(
+        version,
+        _card(plan, gates, run.data.metrics),
+        {f"gate.{gate['name']}": "passed" if gate["passed"] else "failed" for gate in gates},
+    )
+    champion, retired = _open_book(context, plan, version)
+    registry.tracking.log(run.info.run_id, tags={"model_version": version})
+    registry.tracking.finish(run.info.run_id)
+    detail |= {"version": version, "champion": champion, "retired_books": retired}
+    return StepReport("register", as_of, changed=True, detail=detail)
+
+
+def _open_book(context: Context, plan: TrainingPlan, version: str) -> tuple[str, list[str]]:
+    """Open the version's book, promote it if it is the first, retire what is too many."""
+    ledger = context.ledger
+    ledger.open_book(
+        f"model-{version}",
+        strategy="model",
+        model_version=version,
+        opened_at=plan.as_of,
+        initial_cash=context.settings.books.initial_cash,
+        reason=f"registered by training {plan.training_id}",
+        decided_by=_DECIDER,
+    )
+    first_bar = plan.as_of + timeframe_delta(context.settings.timeframe)
+    if not ledger.promotions():
+        ledger.promote(
+            version,
+            effective_from=first_bar,
+            reason="first model: there was no champion before it",
+            decided_by=_DECIDER,
+        )
+    newest = ledger.promotions()[-1]
+    living = [b for b in ledger.books() if b.model_version and b.retired_at is None]
+    challengers = sorted(
+        (b for b in living if b.model_version != newest.version),
+        key=lambda b: (b.opened_at, int(b.model_version or 0)),
+    )
+    keep = context.settings.books.max_challengers
+    surplus = challengers[: max(len(challengers) - keep, 0)]
+    for book in surplus:
+        _retire(context, book, plan, keep)
+    context.registry.mirror(
+        champion=newest.version,
+        challengers=[b.model_version for b in challengers[len(surplus) :] if b.model_version],
+        previous=newest.previous,
+    )
+    return newest.version, [book.name for book in surplus]
+
+
+def _retire(context: Context, book: Book, plan: TrainingPlan, keep: int) -> None:
+    traded = context.ledger.last_traded_at()
+    context.ledger.retire_book(
+        book.name,
+        at=max(plan.as_of, traded or plan.as_of),
+        reason=f"more than {keep} challengers; this was the oldest",
+        decided_by=_DECIDER,
+    )
+
+
+def _card(plan: TrainingPlan, gates: list[dict[str, Any]], metrics: dict[str, float]) -> str:
+    """Return the model card, Markdown."""
+    spans = f"{format_instant(plan.windows[0].test_start)} to {format_instant(plan.windows[-1].test_end)}"
+    rows = [f"| {name} | {metrics[name]:.4g} |" for name in _ON_CARD if name in metrics]
+    verdicts = [
+        f"- {'passed' if g['passed'] else '**failed**'} {g['name']}: {g['meaning']} "
+        f"({'none' if g['observed'] is None else format(g['observed'], '.4g')}, bound {g['bound']:.4g})"
+        for g in gates
+    ]
+    return "\n".join(
+        [
+            f"Trained as of {format_instant(plan.as_of)} (training `{plan.training_id}`), "
+            f"{plan.training.model}, {plan.training.label.kind} labels over "
+            f"{plan.training.label.horizon_bars} bars.",
+            "",
+            f"Out of fold, {len(plan.windows)} windows, {spans}, net of costs:",
+            "",
+            "| metric | value |",
+            "|---|---|",
+            *rows,
+            "",
+            *verdicts,
+        ]
+    )

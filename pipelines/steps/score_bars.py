@@ -1,0 +1,112 @@
+"""Score the newest bar with every live model."""
+
+from collections import defaultdict
+from datetime import datetime
+
+import polars as pl
+
+from pipelines.clock import check_as_of, format_instant, timeframe_delta
+from pipelines.context import Context, StepReport
+from pipelines.errors import ContractViolation
+from pipelines.tables import KEY, SCORES
+from pipelines.training_plan import feature_set_of
+from serving.scorer import Scorer, score_frame
+
+
+def score_bars(context: Context, as_of: datetime) -> StepReport:
+    """Score every symbol's bar with the model of every live book.
+
+    A symbol whose newest bar is older than `as_of` has no features at `as_of` and is not scored; nor
+    is one whose volatility is not known. Hours that a model missed since its book opened are caught
+    up with.
+
+    Reads: features, scores, the ledger's live books, their models.
+    Writes: scores.
+    Re-run: finds the same scores and writes nothing.
+
+    Raises
+    ------
+    ContractViolation
+        If a model was trained on anything at or after the hour, on another feature set, or its files
+        changed; or if the hour has bars but no features.
+    """
+    check_as_of(as_of, context.settings.timeframe)
+    opened = {
+        book.model_version: book.opened_at
+        for book in context.ledger.live_books(as_of)
+        if book.model_version is not None
+    }
+    if not opened:
+        detail = {"models": 0, "rows": 0, "note": "no book of a model is live"}
+        return StepReport("score_bars", as_of, changed=False, detail=detail)
+    changed, rows = False, 0
+    for start, versions in _unscored(context, as_of, opened).items():
+        features = _features(context, start, as_of)
+        scored = pl.concat([_score(context, version, features) for version in versions])
+        where = {"model_version": versions}
+        changed |= context.lake.replace(SCORES, scored, start=start, end=as_of, where=where)
+        rows += scored.height
+    detail = {"models": len(opened), "rows": rows}
+    return StepReport("score_bars", as_of, changed=changed, detail=detail)
+
+
+def _unscored(
+    context: Context, as_of: datetime, opened: dict[str, datetime]
+) -> dict[datetime, list[str]]:
+    """Return versions by the instant after which they have to score; almost always the hour before."""
+    step = timeframe_delta(context.settings.timeframe)
+    before = as_of - step
+    read = context.lake.read
+    at_hand = read("scores", start=before - step, end=before, columns=["model_version"])
+    current = set(at_hand["model_version"].unique())
+    late = {v: t for v, t in opened.items() if v not in current and t < before}
+    if late:
+        columns = ["known_at", "model_version"]
+        since = read("scores", start=min(late.values()), end=before, columns=columns)
+        last = dict(since.group_by("model_version").agg(pl.col("known_at").max()).iter_rows())
+        late = {v: max(t, last.get(v, t)) for v, t in late.items()}
+    starts: dict[datetime, list[str]] = defaultdict(list)
+    for version in sorted(opened, key=int):
+        starts[late.get(version, before)].append(version)
+    return starts
+
+
+def _features(context: Context, start: datetime, as_of: datetime) -> pl.DataFrame:
+    settings = context.settings
+    features = context.lake.read("features", start=start, end=as_of, symbols=settings.universe)
+    features = features.filter(pl.col("venue") == settings.venue)
+    if features.is_empty() or features["known_at"].max() < as_of:  # type: ignore[operator]
+        hour = as_of - timeframe_delta(settings.timeframe)
+        bars = context.lake.read("bars", start=hour, end=as_of, symbols=settings.universe)
+        if not bars.filter(pl.col("venue") == settings.venue).is_empty():
+            raise ContractViolation(
+                f"features: the hour of {format_instant(as_of)} has bars but no features; "
+                "nothing was scored",
+                remedy="run `hourglass build-features` for it",
+            )
+    return features
+
+
+def _score(context: Context, version: str, features: pl.DataFrame) -> pl.DataFrame:
+    scorer = context.registry.load(version)
+    _check(context, version, scorer, features)
+    X = features.select(scorer.feature_names).to_numpy()
+    scored = score_frame(scorer, features.select(KEY), X)
+    return scored.with_columns(model_version=pl.lit(version)).select(*SCORES.schema)
+
+
+def _check(context: Context, version: str, scorer: Scorer, features: pl.DataFrame) -> None:
+    try:
+        scorer.check_feature_set(feature_set_of(context))
+    except ValueError as error:
+        raise ContractViolation(
+            f"model version {version}: {error}",
+            remedy="run `hourglass train`, or restore the features it was trained on",
+        ) from None
+    first = features["known_at"].min()
+    if first is not None and scorer.train_end >= first:  # type: ignore[operator]
+        raise ContractViolation(
+            f"model version {version} was trained up to {format_instant(scorer.train_end)} and must "
+            f"not score {format_instant(first)}",  # type: ignore[arg-type]
+            remedy="open its book at or after the end of its training",
+        )
