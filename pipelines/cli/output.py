@@ -21,6 +21,7 @@ from pipelines.settings import Settings
 T = TypeVar("T")
 
 console = Console(stderr=True)
+_PIPED_WIDTH = 240
 
 
 def in_context(settings: Settings, work: Callable[[Context], T], as_json: bool) -> T:
@@ -119,7 +120,7 @@ def show(answer: Any, as_json: bool) -> None:
 
 def print_rows(rows: Sequence[dict[str, Any]]) -> None:
     """Print rows as a table, headed by the keys of the first."""
-    out = Console()
+    out = Console() if sys.stdout.isatty() else Console(width=_PIPED_WIDTH)
     if not rows:
         out.print("nothing yet")
         return
