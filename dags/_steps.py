@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from _shared import OUTLETS, SETTINGS
+from _shared import OUTLETS, OVERRIDES, SETTINGS
 from airflow.sdk import get_current_context, task
 
 from pipelines import clock
@@ -26,31 +26,32 @@ def as_of() -> datetime:
     return clock.floor_to_grid(run.data_interval_end or run.run_after, SETTINGS.timeframe)
 
 
-def run_step(name: str, *arguments: Any, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Run `pipelines.steps.<name>` as `step(context, *arguments)`; log and return its report."""
+def run_step(name: str, *arguments: Any) -> dict[str, Any]:
+    """Run `pipelines.steps.<name>` as `step(context, *arguments)`; log its report, return its detail.
+
+    A form of the run that names a setting (`_shared.OVERRIDES`) decides it for this run.
+    """
     from pipelines.context import Context
     from pipelines.revision import source_revision
 
+    params = get_current_context()["params"]
+    overrides = {key: params.get(param) or None for param, key in OVERRIDES.items()}
     step = getattr(import_module(f"pipelines.steps.{name}"), name)
     with Context(load_settings(overrides)) as context:
         report = {**step(context, *arguments).as_json(), "revision": source_revision()}
     logging.getLogger("hourglass").info("%s", json.dumps(report))
-    return report
+    return report.pop("detail") | report
 
 
-def step_task(name: str) -> Any:
-    """Return the task of a step that takes nothing but `as_of`."""
-
-    @task(task_id=name, doc_md=step_doc(name), outlets=OUTLETS.get(name, []))
-    def run() -> dict[str, Any]:
-        return run_step(name, as_of())
-
-    return run()
-
-
-def step_doc(name: str) -> str:
-    """Read a step's docstring (Reads / Writes / Re-run) without importing the step."""
-    folder = Path(next(iter(find_spec("pipelines.steps").submodule_search_locations)))
-    tree = ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))
+def step_task(name: str, **options: Any) -> Any:
+    """Return the task of a step, to be called with what the step takes beside `as_of`."""
+    package = next(iter(find_spec("pipelines.steps").submodule_search_locations))
+    tree = ast.parse((Path(package) / f"{name}.py").read_text(encoding="utf-8"))
     step = next(node for node in tree.body if getattr(node, "name", "") == name)
-    return ast.get_docstring(step) or ""
+
+    @task(task_id=name, doc_md=ast.get_docstring(step), outlets=OUTLETS.get(name, []), **options)
+    def run(training_id: str | None = None, window: int | None = None) -> dict[str, Any]:
+        given = (value for value in (training_id, window) if value is not None)
+        return run_step(name, as_of(), *given)
+
+    return run

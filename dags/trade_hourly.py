@@ -50,7 +50,7 @@ SLA = SETTINGS.stack.sla_minutes
 )
 def trade_hourly():
     """Wire the hourly chain."""
-    chain(*(step_task(name) for name in HOURLY_CHAIN))
+    chain(*(step_task(name)() for name in HOURLY_CHAIN))
 
 
 trade_hourly()

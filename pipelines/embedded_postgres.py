@@ -120,6 +120,8 @@ def _start(data_folder: Path) -> None:
         _initialise(data_folder)
     if _postmaster(data_folder) is not None:
         return
+    if os.geteuid() == 0:
+        _let_the_system_user_in(data_folder)
     # A pid file left by a crash may name a process that is now something else.
     (data_folder / "postmaster.pid").unlink(missing_ok=True)
     socket_folder = _socket_folder(data_folder)
@@ -156,6 +158,7 @@ def _initialise(data_folder: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     _make_private(unfinished)
     if os.geteuid() == 0:
+        _wheel().ensure_folder_permissions(_binaries().parent, stat.S_IRGRP | stat.S_IROTH)
         _let_the_system_user_in(data_folder)
     _run(
         "initdb",
@@ -185,7 +188,6 @@ def _make_private(folder: Path) -> None:
 
 def _let_the_system_user_in(data_folder: Path) -> None:
     """As root: let the server's own user pass through the folders above its data and binaries."""
-    _wheel().ensure_folder_permissions(_binaries().parent, stat.S_IRGRP | stat.S_IROTH)
     for folder in (*data_folder.parents, *_binaries().parents):
         mode = folder.stat().st_mode
         if not mode & stat.S_IXOTH:

@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,9 @@ _LONGEST_START_SECONDS = 300.0
 _LONGEST_STOP_SECONDS = 60.0
 
 Say = Callable[[str], None]
+
+# Supervisors outlive this process on purpose; their handles are kept so that they can be reaped.
+_launched: list[subprocess.Popen[bytes]] = []
 
 
 def _to_stderr(line: str) -> None:
@@ -145,6 +149,7 @@ def _launch(settings: Settings) -> ProcessIdentity:
         folder=settings.home / "run",
         log=settings.home / "logs" / "supervisor.log",
     )
+    _launched.append(process)
     return ProcessIdentity.of(process.pid)
 
 
@@ -193,6 +198,7 @@ def _stop(home: Path, supervisor: ProcessIdentity | None = None) -> None:
         deadline = time.monotonic() + _LONGEST_STOP_SECONDS
         while supervisor.alive and time.monotonic() < deadline:
             time.sleep(0.1)
+    _launched[:] = [process for process in _launched if process.poll() is None]
     state = _read_state(home)
     if state is None:
         return

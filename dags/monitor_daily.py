@@ -1,0 +1,35 @@
+"""### The daily round: lake, ledger, report.
+
+Compacts the lake and forgets versions older than its retention, checks that every posting balances and that
+the audit chain is unbroken, and writes the report: one page with every book's equity, trades and costs, and
+the checks that failed.
+
+**If it fails:** `maintain_lake`: the disk or the object store; nothing is lost, it is done again tomorrow.
+`verify_ledger`: somebody changed the ledger outside the pipeline, or a disk lied: stop trading (pause
+`trade_hourly`), restore the database from its backup and replay the hours since. `write_report`: read its log;
+nothing depends on it.
+"""
+
+from _shared import AS_OF, DEFAULT_ARGS, START, scheduled
+from _steps import step_task
+from airflow.sdk import CronTriggerTimetable, dag
+
+
+@dag(
+    # Between two hours, when the machine is idle.
+    schedule=scheduled(CronTriggerTimetable("40 0 * * *", timezone="UTC")),
+    start_date=START,
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    params={"as_of": AS_OF},
+    tags=["monitoring", "daily"],
+    doc_md=__doc__,
+)
+def monitor_daily():
+    """Wire the daily round."""
+    report = step_task("write_report")()
+    [step_task("maintain_lake")(), step_task("verify_ledger")()] >> report
+
+
+monitor_daily()
