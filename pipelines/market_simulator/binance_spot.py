@@ -159,7 +159,6 @@ def _names(text: str) -> list[str]:
 
 
 def _describe(item: Instrument, trading: bool) -> dict[str, Any]:
-    tick, lot = f"{item.tick:.8f}", f"{item.lot:.8f}"
     return {
         "symbol": item.id,
         "status": "TRADING" if trading else "BREAK",
@@ -178,33 +177,38 @@ def _describe(item: Instrument, trading: bool) -> dict[str, Any]:
         "cancelReplaceAllowed": True,
         "isSpotTradingAllowed": trading,
         "isMarginTradingAllowed": False,
-        "filters": [
-            {
-                "filterType": "PRICE_FILTER",
-                "minPrice": tick,
-                "maxPrice": "1000000.00000000",
-                "tickSize": tick,
-            },
-            {
-                "filterType": "LOT_SIZE",
-                "minQty": lot,
-                "maxQty": "9000000.00000000",
-                "stepSize": lot,
-            },
-            {
-                "filterType": "NOTIONAL",
-                "minNotional": f"{item.minimum_notional:.8f}",
-                "applyMinToMarket": True,
-                "maxNotional": "9000000.00000000",
-                "applyMaxToMarket": False,
-                "avgPriceMins": 5,
-            },
-        ],
+        "filters": _filters(item),
         "permissions": [],
         "permissionSets": [["SPOT"]],
         "defaultSelfTradePreventionMode": "EXPIRE_MAKER",
         "allowedSelfTradePreventionModes": ["EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"],
     }
+
+
+def _filters(item: Instrument) -> list[dict[str, Any]]:
+    tick, lot = f"{item.tick:.8f}", f"{item.lot:.8f}"
+    return [
+        {
+            "filterType": "PRICE_FILTER",
+            "minPrice": tick,
+            "maxPrice": "1000000.00000000",
+            "tickSize": tick,
+        },
+        {
+            "filterType": "LOT_SIZE",
+            "minQty": lot,
+            "maxQty": "9000000.00000000",
+            "stepSize": lot,
+        },
+        {
+            "filterType": "NOTIONAL",
+            "minNotional": f"{item.minimum_notional:.8f}",
+            "applyMinToMarket": True,
+            "maxNotional": "9000000.00000000",
+            "applyMaxToMarket": False,
+            "avgPriceMins": 5,
+        },
+    ]
 
 
 def server_time(_exchange: SimulatedExchange, _query: Query, now: int) -> str:

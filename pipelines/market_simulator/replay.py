@@ -5,10 +5,11 @@ Layout: ``ohlcv_<timeframe>/<exchange>/<id>.parquet`` and ``funding/<exchange>/<
 Timeframes without a folder are aggregated from the longest stored one that divides them.
 
 The bar in progress is served flat: its own open as open, high, low and close, volume and trades 0
-(null where the file has null). Its final values are never used. Where a finer folder holds the bars of
-a coarser bar in progress, those closed by then are added up. Gaps stay gaps. A market whose file ends
-more than a week before the others of its exchange was delisted at the end of its last bar. There is
-no open interest in the files, hence none is served.
+(null where the file has null). Its final values are never used. An aggregated bar in progress adds up
+the stored bars that had closed by then and the flat one after them. Gaps stay gaps. A market whose
+file ends more than a week before the others of its exchange was delisted at the end of its last bar. A
+perpetual with funding rates but no bars is listed, and its klines are empty. There is no open
+interest in the files, hence none is served.
 """
 
 from collections.abc import Iterator

@@ -2,6 +2,7 @@ import json
 from datetime import UTC, datetime
 
 import ccxt
+import polars as pl
 import pytest
 import requests
 
@@ -156,3 +157,20 @@ def test_used_weight_is_told_and_exceeding_it_is_refused(simulate, connect):
     assert (first.status_code, second.status_code, third.status_code) == (200, 200, 429)
     assert json.loads(third.text)["code"] == -1003
     assert 1 <= int(third.headers["retry-after"]) <= 60
+
+
+@pytest.mark.market
+def test_a_real_file_arrives_value_for_value_null_for_null(market_folder):
+    frame = pl.read_parquet(market_folder / "ohlcv_1h/binance_spot/SOLUSDT.parquet")
+    expected = frame.with_columns(pl.col("open_time").dt.epoch("ms")).rows()
+    rows, start = [], 0
+    now = datetime(2025, 7, 1, tzinfo=UTC)
+    with running_simulator(ReplayMarket(market_folder), now=now) as simulator:
+        query = {"symbol": "SOLUSDT", "interval": "1h", "limit": 1000}
+        while page := get(simulator, "/api/v3/klines", **query, startTime=start).json():
+            start = page[-1][0] + 1
+            rows += [
+                tuple(None if value == "" else float(value) for value in (*row[:6], *row[7:11]))
+                for row in page
+            ]
+    assert rows == expected
