@@ -81,6 +81,11 @@ class Grid:
         self.position = codes * self.length + (numbers - self.start)
         self._bars = bars
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """Names an expression may use."""
+        return frozenset(self._bars.columns) | {"open_time"}
+
     def column(self, name: str) -> Array:
         """Return the column `name` of the bars on the grid."""
         grid = np.full((len(self.symbols), self.length), np.nan)
@@ -246,10 +251,9 @@ class Grid:
             "symbol": lambda: symbols.repeat_by(self.length).explode(),
         }
         return pl.DataFrame(
-            {name: given[name]() if name in given else self._cells(name) for name in columns},
+            {
+                name: given[name]() if name in given else self.column(name).reshape(-1)
+                for name in columns
+            },
             nan_to_null=True,
         )
-
-    def _cells(self, name: str) -> Array:
-        own = getattr(self, name, None)
-        return (own if isinstance(own, np.ndarray) else self.column(name)).reshape(-1)

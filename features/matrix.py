@@ -182,7 +182,7 @@ def _kernel_values(one: Feature, grid: Grid) -> Array:
 
 
 def _expression_values(expressions: dict[int, Feature], grid: Grid) -> Iterator[tuple[int, Array]]:
-    built = {one.name: _expression(one) for one in expressions.values()}
+    built = {one.name: _expression(one, grid) for one in expressions.values()}
     roots = {name for expression in built.values() for name in expression.meta.root_names()}
     frame = grid.frame(sorted(roots | {"known_at"}))
     symbols = [frame.slice(row * grid.length, grid.length) for row in range(len(grid.symbols))]
@@ -206,11 +206,13 @@ def _selected(frame: pl.DataFrame, built: dict[str, pl.Expr]) -> pl.DataFrame:
         raise
 
 
-def _expression(one: Feature) -> pl.Expr:
+def _expression(one: Feature, grid: Grid) -> pl.Expr:
     expression: Any = one.function(*one.windows)
     if not isinstance(expression, pl.Expr):
         given = type(expression).__name__
         raise _failure(one, f"without a `grid` parameter it must return a pl.Expr, not {given}")
+    if unknown := sorted(set(expression.meta.root_names()) - grid.columns):
+        raise _failure(one, f"bars have no column {', '.join(unknown)}")
     return expression
 
 
