@@ -19,10 +19,9 @@ from pipelines.settings import load_settings
 def as_of() -> datetime:
     """Return the instant the run works for: its Param, else the end of its interval, on the grid."""
     context = get_current_context()
-    run = context["dag_run"]
-    given = context["params"].get("as_of")
-    if given:
+    if given := context["params"].get("as_of"):
         return clock.parse_instant(given)
+    run = context["dag_run"]
     return clock.floor_to_grid(run.data_interval_end or run.run_after, SETTINGS.timeframe)
 
 
@@ -43,15 +42,20 @@ def run_step(name: str, *arguments: Any) -> dict[str, Any]:
     return report.pop("detail") | report
 
 
-def step_task(name: str, **options: Any) -> Any:
-    """Return the task of a step, to be called with what the step takes beside `as_of`."""
-    package = next(iter(find_spec("pipelines.steps").submodule_search_locations))
-    tree = ast.parse((Path(package) / f"{name}.py").read_text(encoding="utf-8"))
+def step_task(name: str, *, returns: str | None = None, **options: Any) -> Any:
+    """Return the task of a step, to be called with what the step takes beside `as_of`.
+
+    Its value is the step's report, or the entry `returns` of it; what names a training is an XCom too.
+    """
+    tree = ast.parse(Path(find_spec(f"pipelines.steps.{name}").origin).read_text(encoding="utf-8"))
     step = next(node for node in tree.body if getattr(node, "name", "") == name)
 
     @task(task_id=name, doc_md=ast.get_docstring(step), outlets=OUTLETS.get(name, []), **options)
-    def run(training_id: str | None = None, window: int | None = None) -> dict[str, Any]:
+    def run(training_id: str | None = None, window: int | None = None) -> Any:
         given = (value for value in (training_id, window) if value is not None)
-        return run_step(name, as_of(), *given)
+        report = run_step(name, as_of(), *given)
+        for key in {"training_id", "experiment_id", "run_id"} & report.keys():
+            get_current_context()["ti"].xcom_push(key, report[key])
+        return report if returns is None else report[returns]
 
     return run

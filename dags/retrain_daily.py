@@ -40,12 +40,12 @@ TRIALS = Param(
 )
 def retrain_daily():
     """Wire the training."""
-    plan = step_task("plan_windows", multiple_outputs=True)()
+    plan = step_task("plan_windows", returns="windows")()
     identity = plan["training_id"]
     windows = step_task("run_window", max_active_tis_per_dagrun=2).partial(training_id=identity)
     fit = step_task("fit_challenger")(identity)
     judged = step_task("judge")(identity)
-    windows.expand(window=plan["windows"]) >> fit >> judged >> step_task("register")(identity)
+    windows.expand(window=plan) >> fit >> judged >> step_task("register")(identity)
     for trained in (plan, fit):
         trained.operator.operator_extra_links = (MlflowRun(),)
 

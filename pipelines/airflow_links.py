@@ -1,6 +1,6 @@
 """Buttons on Airflow's task pages."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseOperatorLink
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class MlflowRun(BaseOperatorLink):
     """From a task of a training to its run in MLflow.
 
-    The task's return value names the run: `experiment_id` and `run_id`; without them there is no link.
+    The task's XComs `experiment_id` and `run_id` name the run; without them there is no link.
     """
 
     name = "MLflow run"
@@ -24,14 +24,15 @@ class MlflowRun(BaseOperatorLink):
         """Return the address of the run's page, empty if the task opened none."""
         from airflow.sdk.execution_time.xcom import XCom
 
-        return run_page(XCom.get_value(ti_key=ti_key, key="return_value"))
+        return run_page(
+            *(XCom.get_value(ti_key=ti_key, key=key) for key in ("experiment_id", "run_id"))
+        )
 
 
-def run_page(result: Any) -> str:
-    """Return the MLflow page of the run that a task's return value names, empty if it names none."""
-    named = isinstance(result, dict) and result.get("run_id") and result.get("experiment_id")
-    if not named:
+def run_page(experiment_id: str | None, run_id: str | None) -> str:
+    """Return the MLflow page of a run, empty if either is missing."""
+    if not experiment_id or not run_id:
         return ""
     settings = load_settings()
     server = settings.mlflow.tracking_uri or mlflow_url(settings)
-    return f"{server}/#/experiments/{result['experiment_id']}/runs/{result['run_id']}"
+    return f"{server}/#/experiments/{experiment_id}/runs/{run_id}"

@@ -1,0 +1,25 @@
+"""Write the daily page of the books."""
+
+from datetime import datetime
+
+from pipelines.clock import check_as_of
+from pipelines.context import Context, StepReport
+from pipelines.report import DAYS, render_report
+
+
+def write_report(context: Context, as_of: datetime) -> StepReport:
+    """Write every book's equity, trades and costs, and the checks that failed, as one HTML page.
+
+    Reads: the ledger, quality. Writes: `<home>/reports/<day>.html`, readable offline.
+    Re-run: writes the same page.
+    """
+    check_as_of(as_of, context.settings.timeframe)
+    page = render_report(context, as_of)
+    path = context.settings.home / "reports" / f"{as_of:%Y-%m-%d}.html"
+    changed = not path.is_file() or path.read_text(encoding="utf-8") != page
+    if changed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".tmp")
+        draft.write_text(page, encoding="utf-8")
+        draft.replace(path)
+    return StepReport("write_report", as_of, changed, {"path": str(path), "days": DAYS})
