@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -35,7 +35,9 @@ def passes_gate(table: Table, frame: pl.DataFrame) -> bool:
     verdict = with_reason(table, frame).select(pl.col("reason").cast(pl.String))
     with _quiet():
         suite = _library().suite(
-            f"{table.name} gate", [_library().expect.ExpectColumnValuesToBeNull(column="reason")]
+            f"{table.name} gate",
+            (),
+            lambda: [_library().expect.ExpectColumnValuesToBeNull(column="reason")],
         )
         result = _library().batch(table.name, _to_pandas(verdict)).validate(suite)
     return bool(result.success)
@@ -44,8 +46,9 @@ def passes_gate(table: Table, frame: pl.DataFrame) -> bool:
 def failed_expectations(table: Table, frame: pl.DataFrame) -> list[str]:
     """Run the full suite; return the expectations that fail, as "what: how many of how many"."""
     with _quiet():
-        suite = _library().suite(f"{table.name} contract", full_suite(table))
-        result = _library().batch(table.name, _gx_frame(table, frame)).validate(suite)
+        library = _library()
+        suite = library.suite(f"{table.name} contract", table.columns, lambda: full_suite(table))
+        result = library.batch(table.name, _gx_frame(table, frame)).validate(suite)
     return [_described(outcome) for outcome in result.results if not outcome.success]
 
 
@@ -90,7 +93,7 @@ def write_data_docs(folder: Path, run: str, frames: dict[str, tuple[Table, pl.Da
         library.use_docs(folder)
         for title, (table, frame) in frames.items():
             if not frame.is_empty():
-                library.validate(title, table, _gx_frame(table, frame), full_suite(table), run)
+                library.validate(title, table, _gx_frame(table, frame), run)
         library.build_docs()
     return folder / "index.html"
 
@@ -110,18 +113,20 @@ class _GreatExpectations:
         self.context.variables.progress_bars = silent
         self._source = self.context.data_sources.add_pandas("hourglass")
         self._definitions: dict[str, Any] = {}
-        self._suites: dict[str, Any] = {}
+        self._suites: dict[str, tuple[tuple[Column, ...], Any]] = {}
 
-    def suite(self, name: str, expectations: list[Any]) -> Any:
-        known = self._suites.get(name)
-        if known is None or len(known.expectations) != len(expectations):
-            if known is not None:
+    def suite(
+        self, name: str, columns: tuple[Column, ...], expectations: Callable[[], list[Any]]
+    ) -> Any:
+        held, suite = self._suites.get(name, (None, None))
+        if suite is None or held != columns:
+            if suite is not None:
                 self.context.suites.delete(name)
-            known = self.context.suites.add(
-                self.gx.ExpectationSuite(name=name, expectations=expectations)
+            suite = self.context.suites.add(
+                self.gx.ExpectationSuite(name=name, expectations=expectations())
             )
-            self._suites[name] = known
-        return known
+            self._suites[name] = (columns, suite)
+        return suite
 
     def batch_definition(self, name: str) -> Any:
         if name not in self._definitions:
@@ -147,13 +152,11 @@ class _GreatExpectations:
             },
         )
 
-    def validate(
-        self, title: str, table: Table, frame: "pd.DataFrame", expectations: list[Any], run: str
-    ) -> None:
+    def validate(self, title: str, table: Table, frame: "pd.DataFrame", run: str) -> None:
         definition = self.gx.ValidationDefinition(
             name=title,
             data=self.batch_definition(title),
-            suite=self.suite(f"{table.name} contract", expectations),
+            suite=self.suite(f"{table.name} contract", table.columns, lambda: full_suite(table)),
         )
         self.context.validation_definitions.add_or_update(definition)
         definition.run(
