@@ -16,6 +16,7 @@ Floats = npt.NDArray[np.float64]
 Classes = npt.NDArray[np.integer[Any]]
 
 CLASSES = 3
+_NEWTON_STEPS = 50
 
 
 def fit_calibration(
@@ -67,14 +68,22 @@ def _fit_sigmoid(x: Floats, hit: Floats, weight: Floats) -> tuple[float, float]:
     positive, negative = float(weight[hit == 1].sum()), float(weight[hit == 0].sum())
     target = np.where(hit == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
     base = float(np.average(target, weights=weight))
-    theta = np.array([1.0, 0.0])
     design = np.column_stack([x, np.ones_like(x)])
-    for _ in range(50):
-        q = 1 / (1 + np.exp(-np.clip(design @ theta, -35, 35)))
+
+    def loss(theta: Floats) -> float:
+        z = design @ theta
+        return float(weight @ (np.logaddexp(0, z) - target * z))
+
+    theta = np.array([0.0, np.log(base / (1 - base))])
+    for _ in range(_NEWTON_STEPS):
+        q = 1 / (1 + np.exp(-design @ theta))
         gradient = design.T @ (weight * (q - target))
         curvature = (design * (weight * q * (1 - q))[:, None]).T @ design
         step = np.linalg.solve(curvature + 1e-9 * np.trace(curvature) * np.eye(2), gradient)
-        theta -= step
+        size, before = 1.0, loss(theta)
+        while size > 1e-8 and loss(theta - size * step) > before:
+            size /= 2
+        theta = theta - size * step
         if np.abs(step).max() < 1e-10:
             break
     slope, intercept = float(theta[0]), float(theta[1])
@@ -127,8 +136,9 @@ def residual_bounds(residuals: Floats, level: float) -> tuple[float, float]:
         raise ValueError("an interval needs at least one residual; the training span gave none")
     tail = (1 - level) / 2
     ordered = np.sort(residuals)
-    below = max(int(np.floor(tail * (n + 1))) - 1, 0)
-    above = min(int(np.ceil((1 - tail) * (n + 1))) - 1, n - 1)
+    # A hair's breadth forgives (1 - 0.8) / 2 for not being 0.1.
+    below = max(int(np.floor(tail * (n + 1) + 1e-9)) - 1, 0)
+    above = min(int(np.ceil((1 - tail) * (n + 1) - 1e-9)) - 1, n - 1)
     return float(ordered[below]), float(ordered[above])
 
 
