@@ -119,7 +119,7 @@ class Ledger:
         with self._read() as connection:
             return read_books(connection)
 
-    def liveread_books(self, as_of: datetime) -> list[Book]:
+    def live_books(self, as_of: datetime) -> list[Book]:
         """Return the books that trade the bar known at `as_of`."""
         return [book for book in self.books() if book.is_live(as_of)]
 
