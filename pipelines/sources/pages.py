@@ -60,10 +60,10 @@ def split_pages(
 ) -> list[Page]:
     """Split the bars with `start < known_at <= end` into pages of at most `limit` bars.
 
-    A bar known at `t` opens at `t - step`, so the first open is the first grid instant at or after
-    `start`, and the last one is at or before `end - step`.
+    A bar known at `t` opens at `t - step`, so the first open is the last grid instant at or before
+    `start`, and no open is later than `end - step`.
     """
-    first = start + (_EPOCH - start) % step
+    first = start - (start - _EPOCH) % step
     last = end - step
     pages = []
     while first <= last:

@@ -220,7 +220,7 @@ def test_a_refused_hour_is_in_quarantine_and_the_next_hour_goes_on(simulate, ope
     fault |= {"from": opened(1), "until": opened(1)}
     with simulate(faults=[fault]) as venue:
         context = open_context(venue.base_url)
-        with pytest.raises(ContractViolation, match="close .quote. is not > 0"):
+        with pytest.raises(ContractViolation, match=r"close \[quote\] is not > 0"):
             ingest_bars(context, AS_OF - STEP)
         kept = context.lake.read("quarantine", end=AS_OF)
         before = versions(context)
