@@ -28,6 +28,8 @@ class Desk(NamedTuple):
         Weight of each position at this close.
     targets : float64 (n,)
         Weight to be held after the next open; rules shrink it in place.
+    ceiling : float64 (n,)
+        Largest weight the rules on one symbol allow it, whatever is asked.
     frozen : bool (n,)
         Symbols whose target no later rule may touch: no bar, not scored, or decided.
     """
@@ -40,6 +42,7 @@ class Desk(NamedTuple):
     room: Counts
     current: Floats
     targets: Floats
+    ceiling: Floats
     frozen: Flags
 
 
@@ -55,5 +58,6 @@ def new_desk(market: Market, signals: Signals, state: State, limits: Limits, tap
         room=np.zeros(n, np.int64),
         current=np.zeros(n),
         targets=np.zeros(n),
+        ceiling=np.full(n, np.inf),
         frozen=np.zeros(n, np.bool_),
     )

@@ -10,6 +10,8 @@ Arrays hold n symbols in sorted order. Money and quantities are counts of 1e-8 (
 
 from collections.abc import Callable
 
+import numpy as np
+
 from serving.compiled import cached, compiled, fingerprint_of
 from serving.costs import notional_of
 from serving.desk import Desk, new_desk
@@ -87,6 +89,7 @@ def choose_targets(bar: int, desk: Desk) -> None:
         present = desk.market.close[bar, s] > 0.0
         unscored = not present or desired != desired  # noqa: PLR0124, NaN is unlike itself
         desk.current[s] = current
+        desk.ceiling[s] = np.inf
         desk.frozen[s] = unscored
         desk.targets[s] = current if unscored else desired
         if desk.tape.recording and present:

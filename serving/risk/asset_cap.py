@@ -10,6 +10,10 @@ from serving.tape import record_cut
 def asset_cap(bar: int, desk: Desk) -> None:
     """Cut every target to `max_asset_weight`."""
     for s in range(desk.targets.shape[0]):
-        if not desk.frozen[s] and desk.targets[s] > desk.limits.max_asset_weight:
-            record_cut(desk.tape, bar, s, ASSET_CAP, desk.targets[s], desk.limits.max_asset_weight)
-            desk.targets[s] = desk.limits.max_asset_weight
+        if desk.frozen[s]:
+            continue
+        allowed = desk.limits.max_asset_weight
+        desk.ceiling[s] = min(desk.ceiling[s], allowed)
+        if desk.targets[s] > allowed:
+            record_cut(desk.tape, bar, s, ASSET_CAP, desk.targets[s], allowed)
+            desk.targets[s] = allowed

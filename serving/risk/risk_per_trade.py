@@ -13,10 +13,13 @@ def risk_per_trade(bar: int, desk: Desk) -> None:
     The stop distance is a fraction of price: 2 x ATR by default. A gap through the stop loses more.
     """
     for s in range(desk.targets.shape[0]):
-        if desk.frozen[s] or desk.targets[s] == 0.0:
+        if desk.frozen[s]:
             continue
         distance = desk.signals.stop_fraction[bar, s]
-        allowed = desk.limits.risk_per_trade / distance if distance > 0.0 else desk.current[s]
+        allowed = max(desk.current[s], 0.0)
+        if distance > 0.0:
+            allowed = desk.limits.risk_per_trade / distance
+            desk.ceiling[s] = min(desk.ceiling[s], allowed)
         if desk.targets[s] > allowed:
             record_cut(desk.tape, bar, s, RISK_PER_TRADE, desk.targets[s], allowed)
             desk.targets[s] = allowed

@@ -215,8 +215,6 @@ class Twin:
         def by(budget: float, per_weight):
             def allowed(s: int) -> float:
                 each = per_weight[t, s]
-                if targets[s] == 0:
-                    return 0.0
                 return budget / each if each > 0 else current[s]
 
             return allowed
@@ -235,16 +233,27 @@ class Twin:
             if frozen[s] or change == 0:
                 continue
             trade = abs(change) >= limits.minimum_weight_change or targets[s] == 0
-            ordered = change < 0 and targets[s] < g.desired[t, s]
             edge = g.edge[t, s]
-            if trade and not ordered and not math.isnan(edge):
+            if trade and not math.isnan(edge):
                 size = int(min(abs(change) * self.equity / self.market.close[t, s], 4e18))
                 cost = 2.0 * (limits.taker_fee_rate + self.slippage(t, s, size)) * abs(change)
                 curvature = g.variance[t, s] / (2.0 * limits.kelly_fraction)
                 gain = change * (edge - curvature * (targets[s] + current[s]))
                 trade = gain > limits.no_trade_band * cost
-            if not trade:
-                targets[s] = self.cut(t, s, "no_trade_band", targets[s], current[s])
+            if trade:
+                continue
+            kept = current[s]
+            ceiling = min(
+                limits.bar_volatility_target / g.sigma[t, s] if g.sigma[t, s] > 0 else math.inf,
+                limits.risk_per_trade / g.stop_fraction[t, s]
+                if g.stop_fraction[t, s] > 0
+                else math.inf,
+                limits.max_asset_weight,
+            )
+            if kept - ceiling >= limits.minimum_weight_change:
+                kept = max(ceiling, targets[s])
+            if kept != targets[s]:
+                targets[s] = self.cut(t, s, "no_trade_band", targets[s], kept)
 
     def keep_strongest(self, t: int, targets: list, current: list, frozen: list) -> None:
         count = sum(w > 0 for w in targets)
