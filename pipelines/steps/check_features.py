@@ -9,7 +9,15 @@ from features.registry import Feature, registered
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.lake import Lake
-from pipelines.quality import ALL, CheckResult, contract_checks, record, refuse, validate
+from pipelines.quality import (
+    ALL,
+    CheckResult,
+    contract_checks,
+    quarantine,
+    record,
+    validate,
+    violation,
+)
 from pipelines.settings import Settings
 from pipelines.steps.build_features import feature_identity, read_bars
 from pipelines.tables import FEATURES, KEY, Column, Table
@@ -20,6 +28,7 @@ MAX_UNDEFINED = 0.5
 CHECKS = ("feature_set", "one_row_a_bar", "null_share", "not_constant")
 # A float32 may lie this far outside a bound that holds in exact arithmetic.
 _ROUNDING = 1e-5
+_REMEDY = "read the named column in features/, mend it or its bars, and run build_features again"
 
 
 def check_features(context: Context, as_of: datetime) -> StepReport:
@@ -30,7 +39,7 @@ def check_features(context: Context, as_of: datetime) -> StepReport:
     is complete is not null in more than half of its rows, and no column stands still.
 
     Reads: `features` and `bars` of the universe: the trailing week, and the longest lookback before.
-    Writes: `quality`, one row a check; `quarantine`, the rows that break the contract.
+    Writes: `quality`, one row a check; if one fails, `quarantine`: the hour's rows with the reason.
     Re-run: writes the same rows.
 
     Raises
@@ -55,12 +64,13 @@ def check_features(context: Context, as_of: datetime) -> StepReport:
     ]
     if all(result.passed for result in results):
         results += _check_health(settings, features, trailing, bars, as_of)
-    remedy = "read the named column's definition in features/, mend it or its bars, and run again"
-    refuse(lake, table, hour, results, venue=settings.venue, as_of=as_of, remedy=remedy)
     checks = [*contract_checks(table), *CHECKS]
     written = record(
         lake, results, as_of=as_of, table=FEATURES.name, venue=settings.venue, checks=checks
     )
+    if failed := [result for result in results if not result.passed]:
+        quarantine(lake, table, hour, "; ".join(result.observed for result in failed))
+        raise violation(FEATURES.name, failed, as_of, _REMEDY)
     return StepReport(
         "check_features", as_of, written, {"rows": hour.height, "checks": len(results)}
     )

@@ -1,0 +1,246 @@
+"""The features table is always what the bars give, whatever happened on the way."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from features.matrix import build_matrix
+from features.registry import feature_set_hash, required_lookback
+from pipelines.context import Context
+from pipelines.errors import ConfigError, ContractViolation
+from pipelines.settings import load_settings
+from pipelines.steps.build_features import build_features, feature_names
+from pipelines.tables import BARS
+
+HOUR = timedelta(hours=1)
+START = datetime(2024, 2, 20, tzinfo=UTC)
+END = START + 900 * HOUR
+UNIVERSE = ("ADA/USDT", "BTC/USDT", "ETH/USDT")
+FAMILIES = ("calendar", "cross_asset", "momentum", "volatility")
+
+
+def context_of(home: Path, **more) -> Context:
+    chosen = {
+        "home": str(home),
+        "universe": list(UNIVERSE),
+        "features.families": list(FAMILIES),
+        **more,
+    }
+    return Context(load_settings(chosen, environ={}))
+
+
+@pytest.fixture
+def bars(random_bars) -> pl.DataFrame:
+    return random_bars(UNIVERSE, start=START, hours=900)
+
+
+@pytest.fixture
+def context(home: Path) -> Iterator[Context]:
+    with context_of(home) as context:
+        yield context
+
+
+def put(context: Context, bars: pl.DataFrame, start: datetime, end: datetime) -> None:
+    """Make the bars of a window equal those given."""
+    window = bars.filter((pl.col("known_at") > start) & (pl.col("known_at") <= end))
+    context.lake.replace(BARS, window, start=start, end=end)
+
+
+def law_holds(context: Context, bars: pl.DataFrame, as_of: datetime) -> bool:
+    """Say whether `features` is what `build_matrix` gives from all the bars."""
+    known = bars.filter(pl.col("known_at") <= as_of)
+    expected = build_matrix(known, timeframe=HOUR, names=feature_names(context.settings))
+    return context.lake.read("features", end=END).equals(expected)
+
+
+def test_the_first_run_builds_the_whole_history(context: Context, bars: pl.DataFrame) -> None:
+    put(context, bars, START, END)
+    report = build_features(context, END)
+    assert report.changed
+    assert report.detail["rows"] == 2700
+    assert report.detail["rebuilt_because"] == "there were no features"
+    assert law_holds(context, bars, END)
+    names = feature_names(context.settings)
+    assert context.lake.metadata("features")["feature_set"] == feature_set_hash(names)
+
+
+def test_running_again_writes_nothing(context: Context, bars: pl.DataFrame) -> None:
+    put(context, bars, START, END)
+    build_features(context, END)
+    version = context.lake.version("features")
+    assert not build_features(context, END).changed
+    assert context.lake.version("features") == version
+
+
+def test_hour_by_hour_equals_one_pass(context: Context, bars: pl.DataFrame) -> None:
+    bars = bars.filter((pl.col("symbol") != "ETH/USDT") | (pl.col("known_at").dt.hour() != 3))
+    put(context, bars, START, END - 30 * HOUR)
+    build_features(context, END - 30 * HOUR)
+    for back in range(29, -1, -1):
+        as_of = END - back * HOUR
+        put(context, bars, as_of - HOUR, as_of)
+        report = build_features(context, as_of)
+        assert report.changed
+        assert report.detail["rows"] < 150
+    assert law_holds(context, bars, END)
+
+
+def test_only_rows_known_at_the_instant_are_written(context: Context, bars: pl.DataFrame) -> None:
+    put(context, bars, START, END)
+    as_of = END - 100 * HOUR
+    build_features(context, as_of)
+    assert context.lake.read("features", end=END)["known_at"].max() == as_of
+    assert law_holds(context, bars, as_of)
+
+
+def test_an_older_hour_run_again_leaves_the_later_ones(
+    context: Context, bars: pl.DataFrame
+) -> None:
+    put(context, bars, START, END)
+    build_features(context, END)
+    assert not build_features(context, END - 200 * HOUR).changed
+    assert law_holds(context, bars, END)
+
+
+def test_an_outage_is_caught_up(context: Context, bars: pl.DataFrame) -> None:
+    put(context, bars, START, END - 100 * HOUR)
+    build_features(context, END - 100 * HOUR)
+    put(context, bars, END - 100 * HOUR, END)
+    build_features(context, END)
+    assert law_holds(context, bars, END)
+
+
+def test_a_restated_bar_changes_its_own_and_later_hours(
+    context: Context, bars: pl.DataFrame
+) -> None:
+    put(context, bars, START, END - HOUR)
+    build_features(context, END - HOUR)
+    restated = bars.with_columns(
+        pl.when((pl.col("symbol") == "BTC/USDT") & (pl.col("known_at") == END - 48 * HOUR))
+        .then(pl.col(name) * factor)
+        .otherwise(pl.col(name))
+        for name, factor in (("close", 1.001), ("high", 1.01), ("volume", 3.0))
+    )
+    put(context, restated, START, END)
+    build_features(context, END)
+    assert law_holds(context, restated, END)
+
+
+def test_a_bar_restated_while_features_could_not_be_built_is_not_missed(
+    context: Context, bars: pl.DataFrame
+) -> None:
+    put(context, bars, START, END - 60 * HOUR)
+    build_features(context, END - 60 * HOUR)
+    restated = bars.with_columns(
+        volume=pl.when(pl.col("known_at") == END - 100 * HOUR)
+        .then(pl.col("volume") * 9)
+        .otherwise(pl.col("volume"))
+    )
+    put(context, restated, START, END)
+    build_features(context, END)
+    assert law_holds(context, restated, END)
+
+
+def test_a_repaired_gap_and_older_history_are_built_in(
+    context: Context, bars: pl.DataFrame
+) -> None:
+    gap = (pl.col("symbol") == "ADA/USDT") & pl.col("known_at").is_between(
+        END - 400 * HOUR, END - 395 * HOUR
+    )
+    put(context, bars.filter(~gap), START + 200 * HOUR, END)
+    build_features(context, END)
+    put(context, bars, START + 200 * HOUR, END)
+    build_features(context, END)
+    assert law_holds(context, bars.filter(pl.col("known_at") > START + 200 * HOUR), END)
+    put(context, bars, START, END)
+    build_features(context, END)
+    assert law_holds(context, bars, END)
+
+
+def test_a_bar_that_leaves_takes_its_row_with_it(context: Context, bars: pl.DataFrame) -> None:
+    put(context, bars, START, END)
+    build_features(context, END)
+    fewer = bars.filter((pl.col("symbol") != "ETH/USDT") | (pl.col("known_at") != END))
+    put(context, fewer, END - HOUR, END)
+    assert build_features(context, END).changed
+    assert law_holds(context, fewer, END)
+
+
+def test_another_feature_set_rebuilds_every_row(
+    context: Context, home: Path, bars: pl.DataFrame
+) -> None:
+    put(context, bars, START, END)
+    build_features(context, END)
+    with context_of(home, **{"features.families": ["trend", "volatility"]}) as other:
+        report = build_features(other, END)
+        assert report.detail["rebuilt_because"] == "feature_set changed"
+        assert report.detail["rows"] == 2700
+        assert law_holds(other, bars, END)
+        assert not build_features(other, END).changed
+
+
+def test_another_universe_rebuilds_the_columns_that_compare(
+    context: Context, home: Path, bars: pl.DataFrame
+) -> None:
+    put(context, bars, START, END)
+    build_features(context, END)
+    with context_of(home, universe=["ADA/USDT", "BTC/USDT"]) as other:
+        report = build_features(other, END)
+        assert report.detail["rebuilt_because"] == "panel changed"
+        assert law_holds(other, bars.filter(pl.col("symbol") != "ETH/USDT"), END)
+        assert not build_features(other, END).changed
+
+
+def test_other_markets_in_the_table_are_left_out(
+    context: Context, bars: pl.DataFrame, random_bars
+) -> None:
+    span = {"start": START, "hours": 900}
+    others = [
+        random_bars(UNIVERSE, venue="upbit", seed=6, **span),
+        random_bars(["LTC/USDT"], **span),
+    ]
+    put(context, pl.concat([bars, *others]), START, END)
+    build_features(context, END - HOUR)
+    build_features(context, END)
+    assert law_holds(context, bars, END)
+
+
+def test_a_build_killed_before_it_named_its_set_is_finished_by_the_next(
+    context: Context, bars: pl.DataFrame
+) -> None:
+    put(context, bars, START, END)
+    build_features(context, END)
+    context.lake.set_metadata("features", {"feature_set": "of yesterday"})
+    report = build_features(context, END)
+    assert report.changed
+    names = feature_names(context.settings)
+    assert context.lake.metadata("features")["feature_set"] == feature_set_hash(names)
+    assert law_holds(context, bars, END)
+
+
+def test_an_empty_market_is_refused(context: Context) -> None:
+    with pytest.raises(
+        ContractViolation, match=r"no bar of ADA/USDT, BTC/USDT, ETH/USDT on binance"
+    ):
+        build_features(context, END)
+    assert not context.lake.exists("features")
+
+
+def test_an_instant_off_the_grid_is_refused(context: Context) -> None:
+    with pytest.raises(ConfigError, match="off the 1h grid"):
+        build_features(context, END + timedelta(minutes=1))
+
+
+def test_a_family_that_does_not_exist_is_refused(home: Path) -> None:
+    with (
+        context_of(home, **{"features.families": ["momentun"]}) as context,
+        pytest.raises(ConfigError, match=r"\['momentun'\] do not exist; known are calendar"),
+    ):
+        build_features(context, END)
+
+
+def test_the_span_of_the_tests_is_longer_than_the_longest_lookback() -> None:
+    assert required_lookback() < 800
