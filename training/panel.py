@@ -68,9 +68,14 @@ class Panel:
         return known
 
     def training_rows(self, start: datetime, end: datetime) -> Rows:
-        """Return labelled rows known after `start` whose labels had ended by `end`."""
-        begin, stop = microseconds(start), microseconds(end)
-        return np.flatnonzero(self.labelled & (self.known_at > begin) & (self.label_end <= stop))
+        """Return labelled rows known after `start` whose whole horizon was over by `end`.
+
+        A label that hit a barrier early is known early, but at the edge only such labels would be:
+        taking them alone would over-represent large moves.
+        """
+        horizon = self.label.horizon_bars * self.timeframe
+        begin, stop = microseconds(start), microseconds(end - horizon)
+        return np.flatnonzero(self.labelled & (self.known_at > begin) & (self.known_at <= stop))
 
     def rows_between(self, start: datetime, end: datetime) -> Rows:
         """Return the rows with `start < known_at <= end`, labelled or not."""

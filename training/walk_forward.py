@@ -137,7 +137,7 @@ def fit_span(
     feature_set: str,
     name: str,
 ) -> FittedSpan:
-    """Fit a scorer on the labels known after `start` that had ended by `end`.
+    """Fit a scorer on the labels known after `start` whose horizons were over by `end`.
 
     Parameters
     ----------

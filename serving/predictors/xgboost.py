@@ -31,7 +31,8 @@ class XGBoostPredictor:
 
 def load(folder: Path) -> XGBoostPredictor:
     """Read `booster.ubj` from `folder`; ValueError if it is missing or damaged."""
-    booster = xgboost.Booster()
+    # One thread: an hour has a row a symbol, and waking a second thread costs more than it saves.
+    booster = xgboost.Booster({"nthread": 1})
     try:
         booster.load_model(folder / BOOSTER_FILE)
     except xgboost.core.XGBoostError as error:

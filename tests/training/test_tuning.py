@@ -1,0 +1,98 @@
+"""The objective of the search."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from serving.config import CostConfig, RiskConfig
+from training.panel import build_panel
+from training.tuning import Pruned, engine_earnings, evaluate_trial, search_folds
+
+HOUR = timedelta(hours=1)
+START = datetime(2024, 1, 1, tzinfo=UTC)
+END = START + timedelta(days=30)
+
+
+class Fixed:
+    """A trial that suggests the lowest of every range and stops when it is told to."""
+
+    def __init__(self, prune_after=None):
+        self.prune_after = prune_after
+        self.reports = []
+
+    def suggest_int(self, name, low, high, *, step=1):
+        return low
+
+    def suggest_float(self, name, low, high, *, log=False):
+        return high if name == "learning_rate" else low
+
+    def report(self, value, step):
+        self.reports.append((step, value))
+
+    def should_prune(self):
+        return self.prune_after is not None and len(self.reports) > self.prune_after
+
+
+@pytest.fixture
+def panel(bars, features, config):
+    return build_panel(bars, features, config.label, timeframe=HOUR, end=END)
+
+
+@pytest.fixture
+def engine(bars, features, panel, config):
+    def make(test):
+        keys = panel.keys[test]
+        inside = pl.col("known_at").is_between(keys["known_at"].min(), keys["known_at"].max())
+        return engine_earnings(
+            bars.filter(inside),
+            features.filter(inside),
+            keys,
+            config.label.horizon_bars,
+            costs=CostConfig(),
+            risk=RiskConfig(),
+            initial_cash=100_000,
+            timeframe=HOUR,
+        )
+
+    return make
+
+
+def evaluate(panel, config, engine, trial):
+    rows = panel.training_rows(START, END)
+    folds, audits = search_folds(panel, rows, config, engine)
+    assert [audit.overlaps for audit in audits] == [0, 0]
+    return evaluate_trial(trial, panel, folds, config)
+
+
+def test_an_oracle_earns_and_saying_nothing_earns_nothing(panel, engine):
+    rows = panel.rows_between(END - timedelta(days=10), END)
+    earn = engine(rows)
+    assert earn(np.full(rows.size, np.nan)) == 0.0
+    assert earn(np.nan_to_num(panel.realised[rows])) > 0.2
+
+
+def test_the_objective_is_the_mean_over_folds_and_repeats_itself(panel, config, engine):
+    trial = Fixed()
+    value = evaluate(panel, config, engine, trial)
+    assert [step for step, _ in trial.reports] == [0, 1]
+    assert trial.reports[-1][1] == value
+    assert evaluate(panel, config, engine, Fixed()) == value
+    assert value > 0, "the market has a signal that pays its costs"
+
+
+def test_log_loss_is_maximised_as_its_negative(panel, config, engine):
+    search = config.search.model_copy(update={"objective": "log_loss"})
+    value = evaluate(panel, config.model_copy(update={"search": search}), engine, Fixed())
+    assert -1.1 < value < -0.3
+
+
+def test_a_trial_may_be_stopped_between_folds_but_not_after_the_last(panel, config, engine):
+    stopped = Fixed(prune_after=0)
+    with pytest.raises(Pruned):
+        evaluate(panel, config, engine, stopped)
+    assert len(stopped.reports) == 1
+    finished = Fixed(prune_after=1)
+    evaluate(panel, config, engine, finished)
+    assert len(finished.reports) == 2
