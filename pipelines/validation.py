@@ -8,7 +8,7 @@ Expectations suites from the same contract, and the two are tested to agree.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import reduce
+from functools import cached_property, reduce
 
 import polars as pl
 
@@ -26,6 +26,16 @@ class Clause:
     bound: str
     message: str
     holds: pl.Expr
+
+    @cached_property
+    def breaks(self) -> pl.Expr:
+        """True in the rows that break it."""
+        return ~self.holds.fill_null(value=True)
+
+    @cached_property
+    def reason(self) -> pl.Expr:
+        """The message in the rows that break it, null elsewhere."""
+        return pl.when(self.breaks).then(pl.lit(self.message))
 
 
 @dataclass(frozen=True)
@@ -155,9 +165,9 @@ def find_breaches(table: Table, frame: pl.DataFrame) -> list[Breach]:
     if shape or frame.is_empty():
         return shape
     rules = [*clauses(table), *_open_clauses(table, frame)]
-    counts = frame.select(
-        (~clause.holds.fill_null(value=True)).sum().alias(str(i)) for i, clause in enumerate(rules)
-    ).row(0)
+    counts = frame.select(clause.breaks.sum().alias(str(i)) for i, clause in enumerate(rules)).row(
+        0
+    )
     broken = [(count, clause) for count, clause in zip(counts, rules, strict=True) if count]
     broken.sort(key=lambda pair: -pair[0])
     return [_describe(table, clause, frame, count) for count, clause in broken]
@@ -166,10 +176,7 @@ def find_breaches(table: Table, frame: pl.DataFrame) -> list[Breach]:
 def with_reason(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
     """Return `frame` with a column `reason`: the clauses a row breaks, null where it breaks none."""
     rules = [*clauses(table), *_open_clauses(table, frame)]
-    reasons = [
-        pl.when(~clause.holds.fill_null(value=True)).then(pl.lit(clause.message))
-        for clause in rules
-    ]
+    reasons = [clause.reason for clause in rules]
     reason = pl.concat_str(reasons, separator="; ", ignore_nulls=True)
     return frame.with_columns(reason=pl.when(reason != "").then(reason))
 
@@ -209,7 +216,7 @@ def _open_clauses(table: Table, frame: pl.DataFrame) -> list[Clause]:
 
 
 def _describe(table: Table, clause: Clause, frame: pl.DataFrame, count: int) -> Breach:
-    bad = frame.filter(~clause.holds.fill_null(value=True)).sort("known_at", nulls_last=True)
+    bad = frame.filter(clause.breaks).sort("known_at", nulls_last=True)
     row = bad.row(0, named=True)
     shown = [clause.column] if clause.column else _columns_of(clause.holds, bad)
     return Breach(

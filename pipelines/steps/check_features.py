@@ -1,13 +1,14 @@
 """Check the newest feature rows before anything is scored on them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import polars as pl
 
 from features.registry import Feature, registered
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
+from pipelines.feature_health import constant_columns, undefined_shares
 from pipelines.lake import Lake
 from pipelines.quality import (
     ALL,
@@ -94,58 +95,6 @@ def bounded_table(features: Sequence[Feature]) -> Table:
     return Table(FEATURES.name, FEATURES.doc, (*FEATURES.columns, *columns), open_columns=True)
 
 
-def undefined_shares(
-    features: Sequence[Feature], trailing: pl.DataFrame, bars: pl.DataFrame, step: timedelta
-) -> dict[str, float]:
-    """Return, a feature, the share of its rows with a complete window that are null all the same.
-
-    A window is complete where all `lookback` bars of the symbol are there, with the nullable columns
-    the feature needs; for a panel feature also those of another symbol, and bitcoin's. Features
-    without such a row are left out.
-    """
-    windows = _complete_windows(features, trailing, bars, step)
-    counted = windows.select(
-        found
-        for feature in features
-        for found in (
-            pl.col(_window(feature)).sum().alias(f"{feature.name} windows"),
-            (pl.col(_window(feature)) & trailing[feature.name].is_null())
-            .sum()
-            .alias(f"{feature.name} nulls"),
-        )
-    ).row(0, named=True)
-    return {
-        feature.name: counted[f"{feature.name} nulls"] / count
-        for feature in features
-        if (count := counted[f"{feature.name} windows"])
-    }
-
-
-def constant_columns(features: Sequence[Feature], trailing: pl.DataFrame) -> dict[str, float]:
-    """Return the columns that hold one value in all of a week's rows, with that value.
-
-    Left out are the calendar, whose columns may stand still by right, columns with less than a
-    week of values, and those resting on a bound of their range.
-    """
-    held = [feature for feature in features if feature.family != "calendar"]
-    facts = trailing.select(
-        found
-        for feature in held
-        for found in (
-            pl.col(feature.name).count().alias(f"{feature.name} count"),
-            pl.col(feature.name).min().alias(f"{feature.name} min"),
-            pl.col(feature.name).max().alias(f"{feature.name} max"),
-        )
-    ).row(0, named=True)
-    found = {}
-    for feature in held:
-        low, high = facts[f"{feature.name} min"], facts[f"{feature.name} max"]
-        full = facts[f"{feature.name} count"] >= TRAILING_BARS
-        if full and low == high and low not in feature.bounds:
-            found[feature.name] = low
-    return found
-
-
 def _check_feature_set(lake: Lake, settings: Settings, as_of: datetime) -> CheckResult:
     identity, standing = feature_identity(settings), lake.metadata(FEATURES.name)
     observed = standing.get("feature_set", "none")
@@ -191,7 +140,7 @@ def _check_health(
         bound=f"{MAX_UNDEFINED:.0%} of the windows whose bars are all there",
         failing_rows=len(empty),
     )
-    constant = constant_columns(features, trailing)
+    constant = constant_columns(features, trailing, values=TRAILING_BARS)
     yield _result(
         settings,
         as_of,
@@ -201,38 +150,6 @@ def _check_health(
         bound=f"more than one value in {TRAILING_BARS} bars to {format_instant(as_of)}",
         failing_rows=len(constant),
     )
-
-
-def _complete_windows(
-    features: Sequence[Feature], trailing: pl.DataFrame, bars: pl.DataFrame, step: timedelta
-) -> pl.DataFrame:
-    """Return, a row of `trailing`, one boolean a kind of window: whether all its bars are there."""
-    windows = trailing.select(KEY)
-    for needs in sorted({feature.needs for feature in features}):
-        spans = {_window(f, "symbol"): f.lookback for f in features if f.needs == needs}
-        held = bars.drop_nulls(list(needs)) if needs else bars
-        own = held.select(*KEY, *(_is_complete(n, step).alias(name) for name, n in spans.items()))
-        windows = windows.join(own, on=list(KEY), how="left", maintain_order="left")
-    windows = windows.with_columns(pl.selectors.boolean().fill_null(value=False))
-    panel = {_window(f): pl.col(_window(f, "symbol")) for f in features if f.scope == "panel"}
-    bitcoin = pl.col("symbol").str.starts_with("BTC/")
-    return windows.with_columns(
-        (own & (own.sum().over("known_at") >= 2) & (own & bitcoin).any().over("known_at")).alias(
-            name
-        )
-        for name, own in panel.items()
-    )
-
-
-def _window(feature: Feature, scope: str | None = None) -> str:
-    return " ".join([scope or feature.scope, str(feature.lookback), *feature.needs])
-
-
-def _is_complete(lookback: int, step: timedelta) -> pl.Expr:
-    # Rows are sorted by symbol and time: the bar `lookback - 1` rows before is that long ago.
-    first = pl.col("known_at").shift(lookback - 1)
-    same = pl.col("symbol") == pl.col("symbol").shift(lookback - 1)
-    return (same & (pl.col("known_at") - first == (lookback - 1) * step)).fill_null(value=False)
 
 
 def _listed(found: Mapping[str, float], template: str) -> str:

@@ -12,13 +12,8 @@ from pipelines.context import Context
 from pipelines.errors import ContractViolation
 from pipelines.settings import load_settings
 from pipelines.steps.build_features import build_features, feature_names
-from pipelines.steps.check_features import (
-    bounded_table,
-    check_features,
-    constant_columns,
-    undefined_shares,
-)
-from pipelines.tables import BARS, KEY, features_table
+from pipelines.steps.check_features import bounded_table, check_features
+from pipelines.tables import BARS, features_table
 
 HOUR = timedelta(hours=1)
 START = datetime(2024, 2, 20, tzinfo=UTC)
@@ -141,25 +136,3 @@ def test_the_contract_carries_the_declared_ranges() -> None:
     assert rsi.ge == pytest.approx(0, abs=1e-4)
     assert rsi.le == pytest.approx(1, abs=1e-4)
     assert table.column("cci_20").le is None
-
-
-def test_only_windows_whose_bars_are_all_there_must_have_a_value(bars: pl.DataFrame) -> None:
-    features = [one for one in registered() if one.name in ("atr_14", "return_rank_24")]
-    missing = (pl.col("symbol") == "ADA/USDT") & (pl.col("known_at") == END - 10 * HOUR)
-    held = bars.filter(~missing).sort(KEY)
-    trailing = held.filter(pl.col("known_at") > END - 5 * HOUR).select(
-        *KEY, atr_14=pl.lit(None, pl.Float32), return_rank_24=pl.lit(0.5, pl.Float32)
-    )
-    shares = undefined_shares(features, trailing, held, HOUR)
-    assert shares == {"atr_14": 1.0, "return_rank_24": 0.0}
-    ada = pl.col("symbol") == "ADA/USDT"
-    assert undefined_shares(features, trailing.filter(ada), held, HOUR) == {}
-
-
-def test_a_week_on_the_bound_of_its_range_is_no_constant(bars: pl.DataFrame) -> None:
-    features = [one for one in registered() if one.name in ("jump_share_72", "trend_slope_24")]
-    week = bars.filter(pl.col("known_at") > END - 168 * HOUR).select(
-        *KEY, jump_share_72=pl.lit(0.0), trend_slope_24=pl.lit(0.001)
-    )
-    assert constant_columns(features, week) == {"trend_slope_24": 0.001}
-    assert constant_columns(features, week.head(160)) == {}

@@ -1,0 +1,97 @@
+"""Whether feature columns are alive: null only where they may be, and never standing still."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+
+from features.registry import Feature
+from pipelines.tables import KEY
+
+
+def undefined_shares(
+    features: Sequence[Feature], trailing: pl.DataFrame, bars: pl.DataFrame, step: timedelta
+) -> dict[str, float]:
+    """Return, a feature, the share of its rows with a complete window that are null all the same.
+
+    A window is complete where all `lookback` bars of the symbol are there, with the nullable columns
+    the feature needs; for a panel feature also those of another symbol, and bitcoin's. Features
+    without such a row are left out.
+
+    Parameters
+    ----------
+    trailing : polars.DataFrame
+        Rows of `features`.
+    bars : polars.DataFrame
+        Bars of one venue sorted by key: those of the rows and the longest lookback before.
+    step : timedelta
+        Length of one bar.
+    """
+    runs = _runs(features, trailing, bars, step)
+    held = runs.select(_run(feature).alias(feature.name) for feature in features).to_numpy()
+    complete = held >= np.array([feature.lookback for feature in features])
+    null = trailing.select(pl.col(f.name).is_null() for f in features).to_numpy()
+    counts, nulls = complete.sum(axis=0), (complete & null).sum(axis=0)
+    return {
+        feature.name: float(nulls[i] / counts[i]) for i, feature in enumerate(features) if counts[i]
+    }
+
+
+def constant_columns(
+    features: Sequence[Feature], trailing: pl.DataFrame, *, values: int
+) -> dict[str, float]:
+    """Return the columns that hold one value in all of `trailing`, with that value.
+
+    Left out are the calendar, whose columns may stand still by right, columns with fewer than
+    `values` values, and those resting on a bound of their range.
+    """
+    held = [feature for feature in features if feature.family != "calendar"]
+    columns = trailing.select(feature.name for feature in held)
+    low, high = columns.min().row(0), columns.max().row(0)
+    count = columns.count().row(0)
+    return {
+        feature.name: low[i]
+        for i, feature in enumerate(held)
+        if count[i] >= values and low[i] == high[i] and low[i] not in feature.bounds
+    }
+
+
+def _runs(
+    features: Sequence[Feature], trailing: pl.DataFrame, bars: pl.DataFrame, step: timedelta
+) -> pl.DataFrame:
+    """Return, a row of `trailing`, how many bars stand in a row up to it, of every kind asked for."""
+    runs = trailing.select(KEY)
+    for needs in sorted({feature.needs for feature in features}):
+        run = _run_lengths(bars.drop_nulls(list(needs)) if needs else bars, step)
+        named = run.select(*KEY, pl.col("run").alias(_kind("symbol", needs)))
+        runs = runs.join(named, on=list(KEY), how="left", maintain_order="left")
+    runs = runs.with_columns(pl.selectors.integer().fill_null(0))
+    panel = {f.needs for f in features if f.scope == "panel"}
+    return runs.with_columns(_panel_run(needs) for needs in sorted(panel))
+
+
+def _run_lengths(bars: pl.DataFrame, step: timedelta) -> pl.DataFrame:
+    row = pl.int_range(pl.len())
+    follows = (pl.col("symbol") == pl.col("symbol").shift(1)) & (
+        pl.col("known_at") - pl.col("known_at").shift(1) == step
+    )
+    first = pl.when(follows.fill_null(value=False).not_()).then(row).forward_fill()
+    return bars.with_columns(run=row - first + 1)
+
+
+def _panel_run(needs: tuple[str, ...]) -> pl.Expr:
+    """Return the shortest of the symbol's run, the second longest at the instant, and bitcoin's."""
+    own = pl.col(_kind("symbol", needs))
+    second = own.sort(descending=True).get(1, null_on_oob=True).fill_null(0)
+    bitcoin = pl.when(pl.col("symbol").str.starts_with("BTC/")).then(own).max().fill_null(0)
+    shortest = pl.min_horizontal(own, second.over("known_at"), bitcoin.over("known_at"))
+    return shortest.alias(_kind("panel", needs))
+
+
+def _run(feature: Feature) -> pl.Expr:
+    return pl.col(_kind(feature.scope, feature.needs))
+
+
+def _kind(scope: str, needs: tuple[str, ...]) -> str:
+    return " ".join(["run of", scope, *needs])
