@@ -183,7 +183,8 @@ def _airflow_environment(settings: Settings, databases: DatabaseUrls) -> dict[st
         "AIRFLOW__CELERY__BROKER_URL": stack.broker_url or "",
         "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{databases.airflow}",
         "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(stack.parallelism),
-        "AIRFLOW__CELERY__WORKER_ENABLE_REMOTE_CONTROL": "True",
+        # Longer than any task: the broker gives a task that is not done by then to another worker.
+        "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "86400",
     }
 
 
