@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ T = TypeVar("T")
 
 console = Console(stderr=True)
 _PIPED_WIDTH = 240
+_SECONDS_BETWEEN_LINES = 5.0
 
 
 def in_context(settings: Settings, work: Callable[[Context], T], as_json: bool) -> T:
@@ -71,12 +73,16 @@ def _open_log(folder: Path) -> int:
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Yield `progress(done, total, text)`, drawn on stderr."""
+    """Yield `progress(done, total, text)`: a bar on a terminal, a line now and then elsewhere."""
+    if not console.is_terminal:
+        yield _progress_lines(title)
+        return
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
         TextColumn,
+        TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
@@ -84,14 +90,30 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
         TextColumn("{task.fields[title]}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.description}"),
     )
-    with Progress(*columns, console=console, transient=not console.is_terminal) as bar:
+    with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=None, title=title)
         yield lambda done, total, text: bar.update(
             task, completed=done, total=total, description=text
         )
+
+
+def _progress_lines(title: str) -> Callable[[int, int, str], None]:
+    began = told = time.monotonic()
+
+    def progress(done: int, total: int, text: str) -> None:
+        nonlocal told
+        elapsed = time.monotonic() - began
+        if time.monotonic() - told >= _SECONDS_BETWEEN_LINES or done == total:
+            told = time.monotonic()
+            console.print(
+                f"{title} {done}/{total} {text} ({elapsed:.0f} s)", markup=False, highlight=False
+            )
+
+    return progress
 
 
 def show_report(report: StepReport, as_json: bool) -> None:

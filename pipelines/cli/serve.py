@@ -1,14 +1,17 @@
 """Verbs that run things: the simulator, the stack, the demo."""
 
+import signal
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pipelines import clock
-from pipelines.cli.options import Home, Json, Set, settings_of
-from pipelines.cli.output import console, quietly, show
+from pipelines.cli.options import Home, Json, Set, overrides_of, settings_of
+from pipelines.cli.output import console, print_json, progress_bar, quietly, show
 from pipelines.errors import ConfigError
+from pipelines.settings import resolve_settings
 
 app = typer.Typer()
 
@@ -103,5 +106,18 @@ def demo_command(
     """Run the whole pipeline on the simulated market, then one hour through Airflow."""
     from pipelines.demo import run_demo
 
-    settings = settings_of(home, sets)
-    quietly(lambda: run_demo(settings, headless=headless, console=console), json_output, settings)
+    # A terminated demo stops what it started, as an interrupted one does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    overrides = overrides_of(home, sets)
+    resolved = resolve_settings(overrides)
+    if resolved.origins["home"] != "command line" and not resolved.origins["home"].startswith("$"):
+        # The demo's market is simulated: keep it apart from the home of real trading.
+        resolved = resolve_settings({**overrides, "home": str(resolved.settings.home / "demo")})
+    settings = resolved.settings
+
+    def work() -> dict[str, Any]:
+        return run_demo(settings, headless=headless, console=console, draw=progress_bar)
+
+    summary = quietly(work, json_output, settings)
+    if json_output:
+        print_json(summary)
