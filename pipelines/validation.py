@@ -206,12 +206,13 @@ def _violation(table: Table, breaches: list[Breach]) -> ContractViolation:
 def _open_clauses(table: Table, frame: pl.DataFrame) -> list[Clause]:
     if not table.open_columns:
         return []
+    declared = table.schema
     return [
         Clause(
             f"{name}_finite", name, "finite", f"{name} is NaN or infinite", pl.col(name).is_finite()
         )
         for name in frame.columns
-        if name not in table.schema
+        if name not in declared
     ]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 
 import polars as pl
 
@@ -53,7 +54,7 @@ def check_features(context: Context, as_of: datetime) -> StepReport:
     settings, lake = context.settings, context.lake
     check_as_of(as_of, settings.timeframe)
     features = registered(settings.features.families)
-    table = bounded_table(features)
+    table = bounded_table(tuple(features))
     step = timeframe_delta(settings.timeframe)
     trailing = lake.read(FEATURES.name, start=as_of - TRAILING_BARS * step, end=as_of)
     hour = trailing.filter(pl.col("known_at") == as_of)
@@ -77,7 +78,8 @@ def check_features(context: Context, as_of: datetime) -> StepReport:
     )
 
 
-def bounded_table(features: Sequence[Feature]) -> Table:
+@cache
+def bounded_table(features: tuple[Feature, ...]) -> Table:
     """Return the contract of the features table with every column's unit and declared range."""
     columns = []
     for feature in features:

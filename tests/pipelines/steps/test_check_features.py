@@ -130,7 +130,7 @@ def test_an_outage_of_one_symbol_and_a_young_market_pass(home: Path, bars: pl.Da
 
 
 def test_the_contract_carries_the_declared_ranges() -> None:
-    table = bounded_table(registered(("oscillators",)))
+    table = bounded_table(tuple(registered(("oscillators",))))
     rsi = table.column("rsi_14")
     assert (rsi.unit, rsi.nullable) == ("fraction", True)
     assert rsi.ge == pytest.approx(0, abs=1e-4)

@@ -1,0 +1,109 @@
+"""How fast features are computed: full history, one hour, and how it grows. Prints; asserts nothing.
+
+Uses ten real pairs from 2021 on where the real bars are beside the repository, a random market of
+the same size where they are not.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from features.matrix import build_matrix, compute
+from features.registry import registered, required_lookback
+
+HOUR = timedelta(hours=1)
+START = datetime(2021, 1, 1, tzinfo=UTC)
+BASES = ("ADA", "AVAX", "BNB", "BTC", "DOGE", "ETH", "LINK", "LTC", "SOL", "XRP")
+REAL = Path(__file__).resolve().parents[3] / "shared" / "market" / "ohlcv_1h" / "binance_spot"
+
+
+def real_bars() -> pl.DataFrame:
+    """Return the real pairs in the bars contract."""
+    frames = []
+    for base in BASES:
+        frame = pl.read_parquet(REAL / f"{base}USDT.parquet")
+        known_at = pl.col("open_time").cast(pl.Datetime("us", "UTC")) + HOUR
+        frames.append(
+            frame.select(
+                pl.lit("binance").alias("venue"),
+                pl.lit(f"{base}/USDT").alias("symbol"),
+                known_at.alias("known_at"),
+                *("open", "high", "low", "close", "volume"),
+                pl.col("trades").cast(pl.Int64),
+                pl.col("taker_buy_base").alias("taker_buy_volume"),
+            ).filter(pl.col("known_at") > START)
+        )
+    return pl.concat(frames)
+
+
+def random_bars(symbols: int, bars: int) -> pl.DataFrame:
+    """Return a random walk a symbol."""
+    rng = np.random.default_rng(1)
+    close = 100 * np.exp(rng.normal(0, 0.01, (symbols, bars)).cumsum(axis=1)).reshape(-1)
+    volume = rng.lognormal(3, 0.5, symbols * bars)
+    known_at = pl.Series([START + (i + 1) * HOUR for i in range(bars)]).dt.cast_time_unit("us")
+    return pl.DataFrame(
+        {
+            "venue": ["binance"] * (symbols * bars),
+            "symbol": np.repeat(
+                [f"C{i:04d}/USDT" for i in range(symbols - 1)] + ["BTC/USDT"], bars
+            ),
+            "known_at": pl.concat([known_at] * symbols),
+            "open": close * 0.999,
+            "high": close * 1.002,
+            "low": close * 0.998,
+            "close": close,
+            "volume": volume,
+            "trades": rng.integers(10, 900, symbols * bars),
+            "taker_buy_volume": volume / 2,
+        }
+    )
+
+
+def seconds(work: Callable[[], object], times: int) -> float:
+    """Return the median of `times` runs, after one that compiles."""
+    work()
+    found = []
+    for _ in range(times):
+        begin = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - begin)
+    return statistics.median(found)
+
+
+def main() -> None:
+    """Print rates and growth."""
+    bars = real_bars() if REAL.is_dir() else random_bars(10, 39_394)
+    features = registered()
+    taken = seconds(lambda: build_matrix(bars, timeframe=HOUR), 3)
+    cells = bars.height * len(features)
+    print(
+        f"{len(features)} columns x {bars.height} rows: {taken:.2f} s, {cells / taken / 1e6:.0f} M cells/s"
+    )
+    print("\nby family, milliseconds and M cells/s")
+    for family in dict.fromkeys(one.family for one in features):
+        group = [one for one in features if one.family == family]
+        spent = seconds(lambda group=group: compute(bars, group, timeframe=HOUR), 3)
+        rate = bars.height * len(group) / spent / 1e6
+        print(f"  {family:12} {len(group):3} columns {spent * 1e3:7.0f} {rate:7.0f}")
+    print("\none hour (the longest lookback and one bar), milliseconds")
+    for symbols in (10, 100, 500):
+        hour = random_bars(symbols, required_lookback() + 1)
+        spent = seconds(
+            lambda hour=hour: build_matrix(hour, timeframe=HOUR), 5 if symbols < 500 else 2
+        )
+        print(f"  {symbols:4} symbols {spent * 1e3:8.1f}")
+    print("\ngrowth with rows, M cells/s")
+    for rows in (5_000, 10_000, 20_000, 40_000):
+        long = random_bars(10, rows)
+        spent = seconds(lambda long=long: build_matrix(long, timeframe=HOUR), 2)
+        print(f"  10 x {rows:6} bars {long.height * len(features) / spent / 1e6:7.0f}")
+
+
+if __name__ == "__main__":
+    main()
