@@ -58,8 +58,12 @@ class Ledger:
             connect_args={"options": "-c timezone=UTC"},
         )
         self._folds = Folds()
-        with _answers():
-            migrate(self._engine)
+        try:
+            with _answers():
+                migrate(self._engine)
+        except BaseException:
+            self._engine.dispose()
+            raise
 
     def close(self) -> None:
         """Close the connections."""

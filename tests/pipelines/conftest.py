@@ -8,7 +8,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 
+from pipelines import database
 from pipelines.context import Context
 from pipelines.lake import Lake
 from pipelines.market_simulator import Simulator, SyntheticMarket, running_simulator
@@ -138,3 +141,30 @@ def truth(market: SyntheticMarket) -> Callable[..., pl.DataFrame]:
         return known.select(columns).sort(KEY)
 
     return bars
+
+
+@pytest.fixture(scope="session")
+def ledger_database(postgres: str) -> str:
+    """URL of one database for all tests of the ledger: making and dropping one takes seconds."""
+    server = make_url(postgres).set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        connection.execute(sa.text("CREATE DATABASE ledger_of_tests"))
+    return server.set(database="ledger_of_tests").render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def ledger_url(ledger_database: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of an empty ledger; contexts on the test server find the same one."""
+    monkeypatch.setattr(database, "DATABASES", ("ledger_of_tests",) * 4)
+    engine = sa.create_engine(ledger_database, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        # Only a superuser can switch the append-only triggers off.
+        connection.execute(sa.text("SET session_replication_role = replica"))
+        tables = connection.scalars(
+            sa.text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        ).all()
+        for table in tables:
+            if table != "alembic_version":
+                connection.execute(sa.text(f"DELETE FROM {table}"))
+    return ledger_database
