@@ -236,9 +236,10 @@ class DeltaLog:
                     configuration=_configuration(table),
                     storage_options=self.options or None,
                     writer_properties=_encoding(frame),
+                    commit_properties=_transaction(-1),
                 )
             except DeltaError as error:
-                if DeltaTable.is_deltatable(self.uri, self.options or None):
+                if self._refresh():
                     raise LostRace from error
                 raise
 
@@ -315,14 +316,24 @@ class DeltaLog:
 
     def _refresh(self) -> bool:
         with _guarded(self.name):
+            if self._table is not None:
+                self._table.update_incremental()
+                self._require_log(self._table.version())
+                return True
             try:
-                if self._table is None:
-                    self._table = DeltaTable(self.uri, storage_options=self.options or None)
-                else:
-                    self._table.update_incremental()
+                self._table = DeltaTable(self.uri, storage_options=self.options or None)
             except (TableNotFoundError, FileNotFoundError):
-                self._table, self._snapshot, self._months = None, None, MonthCache()
-        return self._table is not None
+                return False
+        return True
+
+    def _require_log(self, version: int) -> None:
+        # delta-rs keeps answering from memory when the folder under it is gone.
+        if "://" in self.uri or (Path(self.uri) / "_delta_log" / f"{version:020}.json").exists():
+            return
+        raise SourceUnavailable(
+            f"{self.name}: version {version} has vanished from {self.uri} while it was in use",
+            remedy="see whether the disk is mounted; start again if the lake was deleted on purpose",
+        )
 
     def _past(self, version: int | None, at_time: datetime | None) -> Snapshot | None:
         newest = self.snapshot()
@@ -401,16 +412,15 @@ class DeltaLog:
             self._table.delete(predicate, commit_properties=_transaction(version))
 
 
-def list_tables(uri: str, options: dict[str, str], known: Sequence[str]) -> list[str]:
-    """Return the names of the tables that exist under `uri`, sorted.
+def list_tables(uri: str, known: Sequence[str]) -> list[str]:
+    """Return the names of the tables that may exist under `uri`, sorted.
 
-    In an object store only the contracts' own names are looked for.
+    A folder is looked into; in an object store every known name is a candidate.
     """
-    if "://" not in uri:
-        folders = sorted(Path(uri).glob("*/_delta_log")) if Path(uri).is_dir() else []
-        return [folder.parent.name for folder in folders]
-    with _guarded("lake"):
-        return sorted(n for n in known if DeltaTable.is_deltatable(f"{uri}/{n}", options or None))
+    if "://" in uri:
+        return sorted(known)
+    folders = Path(uri).glob("*/_delta_log") if Path(uri).is_dir() else []
+    return sorted(folder.parent.name for folder in folders)
 
 
 _STORE_REMEDY = "check the disk's space and permissions, or the object store, and run again"
@@ -437,7 +447,7 @@ def _is_store_failure(message: str) -> bool:
 def _guarded(name: str) -> Iterator[None]:
     try:
         yield
-    except (LostRace, TableNotFoundError, FileNotFoundError):
+    except LostRace:
         raise
     except CommitFailedError as error:
         raise LostRace from error
@@ -479,8 +489,11 @@ def _encoding(frame: pl.DataFrame) -> WriterProperties:
 
 
 def _transaction(version: int) -> CommitProperties:
-    # Two writers that both saw `version` carry the same number: the second one conflicts.
-    return CommitProperties(app_transactions=[Transaction(_WRITER, version + 1)])
+    # No retry inside delta-rs: it would append after whatever came between (and before the first
+    # version it does not even look). Who loses looks again at what stands. The number marks two
+    # writers that both saw `version`, should a store let both commit.
+    marker = Transaction(_WRITER, version + 1)
+    return CommitProperties(app_transactions=[marker], max_commit_retries=0)
 
 
 def _predicate(

@@ -18,7 +18,7 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.clock import format_instant
+from pipelines.clock import TIMEFRAMES, format_instant
 from pipelines.delta import DeltaLog, LostRace, list_tables
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
 from pipelines.tables import LAKE_TABLES, Table, contract
@@ -51,6 +51,14 @@ class TableInfo:
     version: int
     versions: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class MonthFiles:
+    """The rows of a month and the data files they are in."""
+
+    rows: int
+    files: frozenset[str]
 
 
 class Lake:
@@ -108,10 +116,10 @@ class Lake:
         log = self._log(table)
         snapshot = log.snapshot(version=version, at_time=at_time)
         if snapshot is None:
-            frame = _contract(table).empty()
+            frame = _absent(table, columns)
         else:
-            frame = snapshot.rows(start, end, symbols, columns)
-        return frame if columns is None else frame.select(_known(table, columns, frame))
+            frame = snapshot.rows(start, end, symbols, _known(table, columns, snapshot.schema))
+        return frame if columns is None else frame.select(columns)
 
     def replace(
         self,
@@ -196,16 +204,17 @@ class Lake:
             f"{table}: metadata lost against another writer", remedy="run again"
         )
 
-    def row_counts(self, table: str) -> dict[str, int]:
-        """Return the rows of every calendar month ("2024-06"), from the log alone; no file is read.
+    def months(self, table: str) -> dict[str, MonthFiles]:
+        """Return what every calendar month ("2024-06") is made of, from the log alone.
 
-        A table that is not partitioned counts as the one month "".
+        Data files never change once written: equal files are equal rows. A table that is not
+        partitioned counts as the one month "".
         """
         snapshot = self._log(table).snapshot()
         if snapshot is None:
             return {}
-        counts = snapshot.files.group_by("month").agg(pl.col("rows").sum())
-        return dict(sorted(counts.iter_rows()))
+        grouped = snapshot.files.group_by("month").agg(pl.col("rows").sum(), "path").sort("month")
+        return {name: MonthFiles(rows, frozenset(paths)) for name, rows, paths in grouped.rows()}
 
     def describe(self) -> list[TableInfo]:
         """Describe every table that exists, by name."""
@@ -232,7 +241,8 @@ class Lake:
         }
 
     def _names(self) -> list[str]:
-        return list_tables(self.uri, self.storage_options, known=tuple(LAKE_TABLES))
+        known = (*LAKE_TABLES, *(f"bars_{timeframe}" for timeframe in TIMEFRAMES))
+        return list_tables(self.uri, known)
 
     def _log(self, table: str) -> DeltaLog:
         if table not in self._logs:
@@ -248,15 +258,26 @@ def _contract(table: str) -> Table:
         raise ConfigError(f"table {table!r} is not known", remedy=f"use one of {known}") from None
 
 
-def _known(table: str, columns: Sequence[str], frame: pl.DataFrame) -> list[str]:
-    for name in columns:
-        if name not in frame.columns:
-            nearest = get_close_matches(name, frame.columns, n=1)
+def _absent(table: str, columns: Sequence[str] | None) -> pl.DataFrame:
+    held = _contract(table)
+    schema = dict(held.schema)
+    if held.open_columns:
+        schema |= {name: pl.Float32() for name in columns or () if name not in schema}
+    _known(table, columns, schema)
+    return pl.DataFrame(schema=schema)
+
+
+def _known(
+    table: str, columns: Sequence[str] | None, schema: Mapping[str, pl.DataType]
+) -> Sequence[str] | None:
+    for name in columns or ():
+        if name not in schema:
+            nearest = get_close_matches(name, list(schema), n=1)
             raise ConfigError(
                 f"table {table} has no column {name!r}",
                 remedy=f"did you mean {nearest[0]!r}?" if nearest else "see `hourglass tables`",
             )
-    return list(columns)
+    return columns
 
 
 def _selection(
