@@ -10,13 +10,16 @@ universe up to `as_of`. To keep it at the price of an hour, only rows that may d
   `restatement_hours` and `repair_hours` of the hour it runs at, so rows that far before the first
   hour not built yet are computed again. A bar changes the features of its own and later hours only,
   never of earlier ones, so nothing before that window can differ.
-- Another set of features, universe or venue changes every row: all are computed.
+- Another set of features, universe or venue changes every row: all up to `as_of` are computed, and
+  later ones, of the old set, are taken away; the next hour finds them missing.
 
 Rows that turn out equal are not written.
 """
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from weakref import WeakKeyDictionary
 
 import polars as pl
 
@@ -25,12 +28,17 @@ from features.registry import feature_set_hash, registered, required_lookback
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ConfigError, ContractViolation
-from pipelines.lake import Lake
+from pipelines.lake import Lake, MonthFiles
 from pipelines.settings import Settings
 from pipelines.tables import BARS, FEATURES, KEY, features_table
 
 _INSTANT = timedelta(microseconds=1)
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+# Months of bars and features whose keys were compared and agree, though other markets' bars beside
+# the traded ones make their counts differ. The same files need not be compared again.
+_agreed: WeakKeyDictionary[Lake, dict[str, tuple[MonthFiles | None, MonthFiles | None]]] = (
+    WeakKeyDictionary()
+)
 
 
 def build_features(context: Context, as_of: datetime) -> StepReport:
@@ -118,36 +126,61 @@ def _window_start(lake: Lake, settings: Settings, as_of: datetime) -> datetime:
 
 def _first_difference(lake: Lake, settings: Settings, as_of: datetime) -> datetime | None:
     """Return the first instant up to `as_of` at which only one of bars and features has a row."""
-    bars, features = lake.row_counts(BARS.name), lake.row_counts(FEATURES.name)
-    for month in sorted(bars.keys() | features.keys()):
-        begin = datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC)
-        if bars.get(month) == features.get(month) or begin > as_of:
-            continue
-        end = (begin + timedelta(days=32)).replace(day=1)
-        begin, end = begin - _INSTANT, min(as_of, end - _INSTANT)
-        held = lake.read(FEATURES.name, start=begin, end=end, columns=KEY)
-        wanted = read_bars(lake, settings, start=begin, end=end).select(KEY)
-        lonely = pl.concat(
-            [held.join(wanted, on=KEY, how="anti"), wanted.join(held, on=KEY, how="anti")]
-        )
-        if not lonely.is_empty():
-            return lonely["known_at"].min()  # type: ignore[return-value]
+    bars, features = lake.months(BARS.name), lake.months(FEATURES.name)
+    agreed = _agreed.setdefault(lake, {})
+    made = {
+        month: (bars.get(month), features.get(month))
+        for month in sorted(bars.keys() | features.keys())
+        if _begin(month) <= as_of
+    }
+    suspects = [
+        month
+        for month, (of_bars, of_features) in made.items()
+        if agreed.get(month) != made[month] and _rows(of_bars) != _rows(of_features)
+    ]
+    if not suspects:
+        return None
+    begin, end = _begin(suspects[0]) - _INSTANT, min(as_of, _end(suspects[-1]) - _INSTANT)
+    held = lake.read(FEATURES.name, start=begin, end=end, columns=KEY)
+    wanted = read_bars(lake, settings, start=begin, end=end, columns=KEY)
+    lonely = pl.concat(
+        [held.join(wanted, on=KEY, how="anti"), wanted.join(held, on=KEY, how="anti")]
+    )
+    if not lonely.is_empty():
+        return lonely["known_at"].min()  # type: ignore[return-value]
+    agreed.update({month: made[month] for month in suspects if _end(month) <= as_of})
     return None
 
 
-def read_bars(lake: Lake, settings: Settings, *, start: datetime, end: datetime) -> pl.DataFrame:
+def read_bars(
+    lake: Lake,
+    settings: Settings,
+    *,
+    start: datetime,
+    end: datetime,
+    columns: Sequence[str] | None = None,
+) -> pl.DataFrame:
     """Return the bars of the traded universe with `start < known_at <= end`, sorted by key."""
-    bars = lake.read(BARS.name, start=start, end=end, symbols=settings.universe)
+    bars = lake.read(BARS.name, start=start, end=end, symbols=settings.universe, columns=columns)
     return bars.filter(pl.col("venue") == settings.venue)
 
 
 def _end_of_table(lake: Lake, as_of: datetime) -> datetime:
     """Return an instant no earlier than `as_of` and the newest row of `features`."""
-    months = lake.row_counts(FEATURES.name)
-    if not months:
-        return as_of
-    newest = datetime.fromisoformat(f"{max(months)}-01").replace(tzinfo=UTC)
-    return max(as_of, newest + timedelta(days=32))
+    months = lake.months(FEATURES.name)
+    return max(as_of, _end(max(months))) if months else as_of
+
+
+def _begin(month: str) -> datetime:
+    return datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC)
+
+
+def _end(month: str) -> datetime:
+    return (_begin(month) + timedelta(days=32)).replace(day=1)
+
+
+def _rows(made: MonthFiles | None) -> int:
+    return 0 if made is None else made.rows
 
 
 def _reason(changed_keys: list[str], standing: dict[str, str]) -> str | None:

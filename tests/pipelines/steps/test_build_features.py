@@ -182,6 +182,18 @@ def test_another_feature_set_rebuilds_every_row(
         assert not build_features(other, END).changed
 
 
+def test_a_rebuild_at_an_older_hour_leaves_no_row_of_the_old_set(
+    context: Context, home: Path, bars: pl.DataFrame
+) -> None:
+    put(context, bars, START, END)
+    build_features(context, END)
+    with context_of(home, **{"features.families": ["trend", "volatility"]}) as other:
+        build_features(other, END - 60 * HOUR)
+        assert law_holds(other, bars, END - 60 * HOUR)
+        build_features(other, END)
+        assert law_holds(other, bars, END)
+
+
 def test_another_universe_rebuilds_the_columns_that_compare(
     context: Context, home: Path, bars: pl.DataFrame
 ) -> None:
@@ -198,14 +210,21 @@ def test_other_markets_in_the_table_are_left_out(
     context: Context, bars: pl.DataFrame, random_bars
 ) -> None:
     span = {"start": START, "hours": 900}
-    others = [
-        random_bars(UNIVERSE, venue="upbit", seed=6, **span),
-        random_bars(["LTC/USDT"], **span),
-    ]
-    put(context, pl.concat([bars, *others]), START, END)
-    build_features(context, END - HOUR)
+    others = pl.concat(
+        [
+            random_bars(UNIVERSE, venue="upbit", seed=6, **span),
+            random_bars(["LTC/USDT"], **span),
+        ]
+    )
+    put(context, pl.concat([bars, others]), START, END)
+    for as_of in (END - 2 * HOUR, END - HOUR, END):
+        build_features(context, as_of)
+        assert law_holds(context, bars, as_of)
+    old = START + 50 * HOUR
+    fewer = bars.filter((pl.col("known_at") != old) | (pl.col("symbol") != "ADA/USDT"))
+    put(context, pl.concat([fewer, others]), old - HOUR, old)
     build_features(context, END)
-    assert law_holds(context, bars, END)
+    assert law_holds(context, fewer, END)
 
 
 def test_a_build_killed_before_it_named_its_set_is_finished_by_the_next(
