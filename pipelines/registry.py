@@ -20,7 +20,7 @@ import numpy.typing as npt
 import serving
 from pipelines.clock import format_instant, parse_instant
 from pipelines.database import DatabaseUrls
-from pipelines.errors import ContractViolation
+from pipelines.errors import ContractViolation, SourceUnavailable
 from pipelines.settings import Settings
 from pipelines.tracking import Tracking
 from serving.scorer import Scorer
@@ -33,6 +33,7 @@ SCORER_PATH = "artifacts/scorer"
 CODE = Path(__file__).resolve().parent / "served_model.py"
 ALIASES = ("champion", "challenger", "previous")
 _MOST = 1000
+_NO_SUCH_VERSION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _PINNED = ("mlflow", "numpy", "pandas", "polars", "xgboost-cpu", "xgboost")
 
 
@@ -176,12 +177,19 @@ class Registry:
         ------
         ContractViolation
             If the registry has no such version.
+        SourceUnavailable
+            If MLflow does not answer.
         """
         from mlflow.exceptions import MlflowException
 
         try:
             return _info(self.tracking.client.get_model_version(self.name, version))
         except MlflowException as error:
+            if error.error_code not in _NO_SUCH_VERSION:
+                raise SourceUnavailable(
+                    f"MLflow does not answer: {str(error).splitlines()[0]}",
+                    remedy="`hourglass doctor` says what is down",
+                ) from error
             raise ContractViolation(
                 f"model {self.name} has no version {version}",
                 remedy="`hourglass status` lists the versions that books trade",
@@ -303,26 +311,25 @@ def _save_pyfunc(
     path: Path, scorer_folder: Path, scorer: Scorer, example: npt.NDArray[np.float32]
 ) -> None:
     import pandas as pd
-    from mlflow.models import ModelSignature
-    from mlflow.pyfunc import save_model
-    from mlflow.types import ColSpec, Schema
 
     columns = scorer.score(example)
-    signature = ModelSignature(
-        inputs=Schema([ColSpec("float", name) for name in scorer.feature_names]),
-        outputs=Schema(
-            [ColSpec("long" if name == "horizon_bars" else "double", name) for name in columns]
-        ),
-    )
     with warnings.catch_warnings():
-        # MLflow compares a frame's columns with a range, which pandas will read otherwise one day.
+        # On import MLflow warns of its own type hints; on saving, of how it reads pandas frames.
         warnings.simplefilter("ignore")
+        from mlflow.models import ModelSignature
+        from mlflow.pyfunc import save_model
+        from mlflow.types import ColSpec, Schema
+
+        outputs = {n: "long" if n == "horizon_bars" else "double" for n in columns}
         save_model(
             path,
             python_model=str(CODE),
             artifacts={"scorer": str(scorer_folder)},
             code_paths=[str(Path(serving.__file__).resolve().parent)],
-            signature=signature,
+            signature=ModelSignature(
+                inputs=Schema([ColSpec("float", name) for name in scorer.feature_names]),
+                outputs=Schema([ColSpec(kind, name) for name, kind in outputs.items()]),
+            ),
             input_example=pd.DataFrame(example, columns=list(scorer.feature_names)),
             pip_requirements=_requirements(),
         )

@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -71,7 +72,9 @@ class Tracking:
 
         uri = self._settings.mlflow.tracking_uri or self._databases.mlflow
         try:
-            with self.lock("mlflow tables"):
+            with self.lock("mlflow tables"), warnings.catch_warnings():
+                # MLflow maps its tables by a strategy that SQLAlchemy 2.1 deprecates.
+                warnings.simplefilter("ignore", sa.exc.SADeprecationWarning)
                 mlflow.set_tracking_uri(uri)
                 client = mlflow.tracking.MlflowClient(tracking_uri=uri, registry_uri=uri)
                 client.search_experiments(max_results=1)

@@ -1,0 +1,55 @@
+"""Registering: one version a training, one book a version, and no more challengers than are wanted."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pipelines.steps import register as register_module
+from pipelines.steps.train import train
+
+HOUR = timedelta(hours=1)
+AS_OF = datetime(2024, 1, 31, tzinfo=UTC)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing handles it."""
+
+
+@pytest.mark.slow
+def test_later_models_are_challengers_and_the_oldest_beyond_the_limit_is_retired(world):
+    with world.open(books__max_challengers=1) as context:
+        for hours in (3, 2, 1):
+            report = train(context, AS_OF - hours * HOUR)
+        assert report.detail["champion"] == "1"
+        assert report.detail["retired_books"] == ["model-2"]
+        books = {book.name: book for book in context.ledger.books()}
+        assert books["model-2"].retired_at == AS_OF - HOUR
+        assert books["model-1"].retired_at is books["model-3"].retired_at is None
+        assert [p.version for p in context.ledger.promotions()] == ["1"]
+        roles = {v.version: v.tags["role"] for v in context.registry.versions()}
+        assert roles == {"1": "champion", "2": "retired", "3": "challenger"}
+        client = context.registry.tracking.client
+        assert client.get_model_version_by_alias("hourglass", "champion").version == 1
+        assert client.get_model_version_by_alias("hourglass", "challenger").version == 3
+        live = context.ledger.live_books(AS_OF)
+        assert sorted(book.name for book in live) == ["model-1", "model-3"]
+        assert not train(context, AS_OF - HOUR).changed
+
+
+def test_what_a_kill_left_out_of_a_registration_is_added(world, monkeypatch):
+    """The version stands, the book does not: the next run opens it and makes no second version."""
+
+    def killed(*_):
+        raise Killed
+
+    with world.open() as context, monkeypatch.context() as patch:
+        patch.setattr(register_module, "_open_book", killed)
+        with pytest.raises(Killed):
+            train(context, AS_OF)
+    with world.open() as context:
+        assert [v.version for v in context.registry.versions()] == ["1"]
+        assert context.ledger.books() == []
+        assert train(context, AS_OF).changed
+        assert [v.version for v in context.registry.versions()] == ["1"]
+        assert [book.name for book in context.ledger.books()] == ["model-1"]
+        assert context.ledger.champion_at(AS_OF + HOUR) == "1"
