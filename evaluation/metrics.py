@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from serving.compiled import Counts, Floats
+from serving.state import SCALE
 
 
 def bar_returns(equity: Floats) -> Floats:
@@ -162,7 +163,7 @@ def summarise(
 
 def amounts(counts: Counts) -> Floats:
     """Return counts of 1e-8 as float64 amounts."""
-    result: Floats = counts / 100_000_000
+    result: Floats = counts / SCALE
     return result
 
 

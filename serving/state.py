@@ -17,7 +17,6 @@ LARGEST = 4_000_000_000_000_000_000
 
 CASH, EQUITY, PEAK, FEES, TRADED, FUNDING = range(6)
 _MONEY = ("cash", "equity", "peak", "fees", "traded", "funding")
-NO_REASON = 0
 
 
 class State(NamedTuple):
@@ -83,11 +82,6 @@ def new_state(symbols: int, initial_cash: float | Decimal) -> State:
         pending=np.zeros(symbols, np.int64),
         pending_stop=np.zeros(symbols),
     )
-
-
-def copy_of(state: State) -> State:
-    """Return a state that shares nothing with `state`."""
-    return State(**{name: array.copy() for name, array in state._asdict().items()})
 
 
 def to_counts(amount: float | Decimal) -> int:

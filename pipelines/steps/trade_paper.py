@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from pipelines.book_terms import Terms, current_terms, held_symbols, known_filters
-from pipelines.clock import format_instant, timeframe_delta
+from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.ledger import Hour, Standing
@@ -48,7 +48,17 @@ def trade_paper(context: Context, as_of: datetime) -> StepReport:
 
     A symbol without a bar or a score gets no new order and keeps its stop. An hour in which the
     whole market is silent waits: it is walked with the next hour that has bars.
+
+    Raises
+    ------
+    ConfigError
+        If `as_of` is off the grid or in the future, or the universe mixes quote currencies.
+    ContractViolation
+        If a book's cash or positions are not the fold of its postings, or the timeframe has changed.
+    SourceUnavailable
+        If the database, the lake, or for a new symbol the venue, does not answer.
     """
+    check_as_of(as_of, context.settings.timeframe)
     step = timeframe_delta(context.settings.timeframe)
     standings = context.ledger.standings()
     pending = [s for s in standings if s.walked_to < as_of and s.book.is_live(s.walked_to + step)]

@@ -54,8 +54,10 @@ def open_model(ledger: Ledger, version: str = "1", opened_at: datetime = START) 
     )
 
 
-def walk_hour(book: Book, hour: int, state: State, *, seed: int = 3) -> BookHour:
-    """One hour of a book in a market that moves 1 % an hour; `state` is changed in place."""
+def walk_hour(
+    book: Book, hour: int, state: State, *, seed: int = 3, funding_rate: float = 0.0
+) -> BookHour:
+    """One hour of a book in a market that moves 2 % an hour; `state` is changed in place."""
     rng = np.random.default_rng([seed, hour])
     known_at = START + hour * HOUR
     price = np.array([60_000.0, 3_000.0]) * np.exp(rng.normal(0, 0.02, 2))
@@ -74,7 +76,8 @@ def walk_hour(book: Book, hour: int, state: State, *, seed: int = 3) -> BookHour
     features = bars.select("symbol", "known_at").with_columns(
         realised_vol_72=pl.lit(0.007), atr_14=pl.lit(0.01), ema_gap_24_96=pl.lit(0.01)
     )
-    inputs = build_inputs(bars, features, timeframe=HOUR)
+    funding = bars.select("symbol", "known_at", funding_rate=pl.lit(funding_rate))
+    inputs = build_inputs(bars, features, timeframe=HOUR, funding=funding)
     scores = Scores(rng.normal(0.01, 0.03, (1, 2)), 24)
     walk = walk_book("model", inputs, scores, state, costs=CostConfig(), risk=RiskConfig())
     return BookHour(
@@ -243,13 +246,19 @@ def test_canonical_text_is_the_same_before_and_after_the_database() -> None:
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 10_000), hours=st.integers(1, 12))
-def test_the_postings_of_every_entry_sum_to_zero(seed: int, hours: int) -> None:
+@given(
+    seed=st.integers(0, 10_000),
+    hours=st.integers(1, 12),
+    funding_rate=st.sampled_from([0.0, 0.0003, -0.001]),
+)
+def test_the_postings_of_every_entry_sum_to_zero(
+    seed: int, hours: int, funding_rate: float
+) -> None:
     book = Book(id_of("b"), "b", "model", "1", START, Decimal("100000.00000000"))
     state = new_state(2, book.initial_cash)
     balances: dict[tuple[str, str], Decimal] = {}
     for hour in range(1, hours + 1):
-        rows = rows_of(walk_hour(book, hour, state, seed=seed))
+        rows = rows_of(walk_hour(book, hour, state, seed=seed, funding_rate=funding_rate))
         entries: dict[tuple[Any, str], Decimal] = {}
         for entry, account, asset, _, _, _, amount in rows["postings"]:
             entries[entry, asset] = entries.get((entry, asset), Decimal(0)) + amount

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from serving.state import (
     State,
-    copy_of,
     new_state,
     state_from_json,
     state_to_json,
@@ -58,13 +57,6 @@ def test_a_symbol_the_stored_state_does_not_know_is_flat_and_unseen() -> None:
     state = state_from_json(stored, SYMBOLS)
     assert state.quantity.tolist() == [0, 0]
     assert np.isnan(state.last_close).all()
-    assert state.money[0] == 500 * 10**8
-
-
-def test_a_copy_shares_nothing() -> None:
-    state = new_state(1, 500)
-    other = copy_of(state)
-    other.money[0] = 1
     assert state.money[0] == 500 * 10**8
 
 

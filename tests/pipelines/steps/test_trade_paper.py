@@ -354,7 +354,7 @@ def test_another_timeframe_for_books_that_trade_is_refused(world) -> None:
     context = world()
     trade(context, 1, 2)
     with pytest.raises(ContractViolation, match="trades 1h bars, the settings say 4h"):
-        trade_paper(world(timeframe="4h"), START + 6 * HOUR)
+        trade_paper(world(timeframe="4h"), START + 8 * HOUR)
 
 
 def test_a_venue_is_met_once_for_its_filters_and_never_again(world) -> None:
@@ -369,6 +369,14 @@ def test_a_first_hour_without_the_venue_writes_nothing(world) -> None:
     with pytest.raises(SourceUnavailable):
         trade_paper(context, START + HOUR)
     assert everything(context) == before
+
+
+def test_an_hour_off_the_grid_or_in_the_future_is_refused(world) -> None:
+    context = world()
+    with pytest.raises(ConfigError, match="off the 1h grid"):
+        trade_paper(context, START + HOUR / 2)
+    with pytest.raises(ConfigError, match="in the future"):
+        trade_paper(context, START.replace(year=2999))
 
 
 def test_a_universe_of_several_quote_currencies_or_contracts_is_refused(world) -> None:
