@@ -6,7 +6,6 @@ import logging
 from datetime import datetime
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from _shared import OUTLETS, OVERRIDES, SETTINGS
@@ -15,39 +14,39 @@ from airflow.sdk import get_current_context, task
 from pipelines import clock
 from pipelines.settings import load_settings
 
+LOG = logging.getLogger("hourglass")
+SECRET = {"database_url": True, "lake": {"storage_options"}}
+
 
 def as_of() -> datetime:
     """Return the instant the run works for: its Param, else the end of its interval, on the grid."""
-    context = get_current_context()
-    if given := context["params"].get("as_of"):
+    run = get_current_context()["dag_run"]
+    if given := get_current_context()["params"].get("as_of"):
         return clock.parse_instant(given)
-    run = context["dag_run"]
     return clock.floor_to_grid(run.data_interval_end or run.run_after, SETTINGS.timeframe)
 
 
 def run_step(name: str, *arguments: Any) -> dict[str, Any]:
-    """Run `pipelines.steps.<name>` as `step(context, *arguments)`; log its report, return its detail.
-
-    A form of the run that names a setting (`_shared.OVERRIDES`) decides it for this run.
-    """
+    """Run `pipelines.steps.<name>`, with the settings that the run's form decides; return its report."""
     from pipelines.context import Context
     from pipelines.revision import source_revision
 
     params = get_current_context()["params"]
-    overrides = {key: params.get(param) or None for param, key in OVERRIDES.items()}
+    settings = load_settings({key: params.get(param) or None for param, key in OVERRIDES.items()})
+    LOG.info("settings %s", settings.model_dump_json(exclude=SECRET))
     step = getattr(import_module(f"pipelines.steps.{name}"), name)
-    with Context(load_settings(overrides)) as context:
+    with Context(settings) as context:
         report = {**step(context, *arguments).as_json(), "revision": source_revision()}
-    logging.getLogger("hourglass").info("%s", json.dumps(report))
+    LOG.info("report %s", json.dumps(report))
     return report.pop("detail") | report
 
 
 def step_task(name: str, *, returns: str | None = None, **options: Any) -> Any:
     """Return the task of a step, to be called with what the step takes beside `as_of`.
 
-    Its value is the step's report, or the entry `returns` of it; what names a training is an XCom too.
+    Its value is the step's report, or its entry `returns`; what names a training is an XCom too.
     """
-    tree = ast.parse(Path(find_spec(f"pipelines.steps.{name}").origin).read_text(encoding="utf-8"))
+    tree = ast.parse(find_spec(f"pipelines.steps.{name}").loader.get_source(None))
     step = next(node for node in tree.body if getattr(node, "name", "") == name)
 
     @task(task_id=name, doc_md=ast.get_docstring(step), outlets=OUTLETS.get(name, []), **options)

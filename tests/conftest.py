@@ -1,6 +1,7 @@
 """What every test may ask for: a home of its own and databases of its own, on a real PostgreSQL."""
 
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,11 +35,23 @@ def market_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """URL of an embedded PostgreSQL that lives as long as the test session."""
-    server = database.embedded_server(tmp_path_factory.mktemp("pg") / "data")
-    yield server.get_uri()
-    server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="hourglass-test-") as folder:
+        server = database.embedded_server(Path(folder) / "data")
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture
+def server_path() -> Iterator[Path]:
+    """A temporary folder for a home with an embedded PostgreSQL.
+
+    Not pytest's own: every pytest that starts takes back the permission to pass through it, which
+    root gives to the user its database runs as.
+    """
+    with tempfile.TemporaryDirectory(prefix="hourglass-test-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

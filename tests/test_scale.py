@@ -67,7 +67,9 @@ def _create_bucket() -> None:
 
 
 @pytest.fixture
-def scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+def scaled(
+    tmp_path: Path, server_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Settings]:
     """Settings over Redis, S3 and a simulated exchange that all run; the stack is stopped at the end."""
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed")
@@ -93,7 +95,7 @@ def scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings
         _create_bucket()
         exchange = enter(running_simulator(SyntheticMarket(SYMBOLS, seed=7), now=AS_OF))
         keys = {
-            "home": str(tmp_path / "home"),
+            "home": str(server_path / "home"),
             "universe": list(SYMBOLS),
             "exchange.base_url": exchange.base_url,
             "lake.uri": f"s3://{BUCKET}/lake",

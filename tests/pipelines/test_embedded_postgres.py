@@ -1,9 +1,9 @@
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -37,8 +37,8 @@ def _join_elsewhere(data_folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_server_whose_path_has_spaces_and_quotes_answers(tmp_path: Path) -> None:
-    server = EmbeddedServer(tmp_path / "my 'own' home, 100%" / "postgres")
+def test_a_server_whose_path_has_spaces_and_quotes_answers(server_path: Path) -> None:
+    server = EmbeddedServer(server_path / "my 'own' home, 100%" / "postgres")
     try:
         assert _answer(server) == 42
         assert " " not in server.get_uri()
@@ -47,8 +47,8 @@ def test_a_server_whose_path_has_spaces_and_quotes_answers(tmp_path: Path) -> No
     assert postmaster_pid(server.data_folder) is None
 
 
-def test_the_server_lives_until_its_last_user_leaves(tmp_path: Path) -> None:
-    data = tmp_path / "postgres"
+def test_the_server_lives_until_its_last_user_leaves(server_path: Path) -> None:
+    data = server_path / "postgres"
     first = EmbeddedServer(data)
     other = _join_elsewhere(data)
     first.cleanup()
@@ -59,16 +59,18 @@ def test_the_server_lives_until_its_last_user_leaves(tmp_path: Path) -> None:
 
 
 def test_a_killed_user_does_not_keep_the_server_and_a_killed_server_comes_back(
-    tmp_path: Path,
+    server_path: Path,
 ) -> None:
-    data = tmp_path / "postgres"
+    data = server_path / "postgres"
     server = EmbeddedServer(data)
     other = _join_elsewhere(data)
     other.kill()
     other.communicate(timeout=60)
     pid = postmaster_pid(data)
     assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+    postmaster = psutil.Process(pid)
+    postmaster.kill()
+    postmaster.wait(10)
     server.join()
     assert postmaster_pid(data) not in (None, pid)
     assert _answer(server) == 42
@@ -76,16 +78,16 @@ def test_a_killed_user_does_not_keep_the_server_and_a_killed_server_comes_back(
     assert postmaster_pid(data) is None
 
 
-def test_an_initialisation_killed_half_way_is_done_again(tmp_path: Path) -> None:
-    (tmp_path / "postgres.new").mkdir()
-    (tmp_path / "postgres.new" / "PG_VERSION").write_text("18\n")
-    server = EmbeddedServer(tmp_path / "postgres")
+def test_an_initialisation_killed_half_way_is_done_again(server_path: Path) -> None:
+    (server_path / "postgres.new").mkdir()
+    (server_path / "postgres.new" / "PG_VERSION").write_text("18\n")
+    server = EmbeddedServer(server_path / "postgres")
     assert _answer(server) == 42
     server.cleanup()
 
 
-def test_a_pid_file_that_names_another_process_is_not_believed(tmp_path: Path) -> None:
-    data = tmp_path / "postgres"
+def test_a_pid_file_that_names_another_process_is_not_believed(server_path: Path) -> None:
+    data = server_path / "postgres"
     EmbeddedServer(data).cleanup()
     (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n0\n5432\n{data}\n\n0 0\nready\n")
     assert postmaster_pid(data) is None

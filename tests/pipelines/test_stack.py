@@ -61,9 +61,9 @@ def _identities(settings: Settings) -> list[ProcessIdentity]:
 
 
 @pytest.fixture
-def idle(tmp_path: Path) -> Iterator[Settings]:
+def idle(server_path: Path) -> Iterator[Settings]:
     """Settings whose stack is stopped at the end, whatever the test did to it."""
-    settings = _settings(tmp_path / "a home with spaces")
+    settings = _settings(server_path / "a home with spaces")
     yield settings
     stack.down(settings, say=_silence)
 

@@ -1,0 +1,148 @@
+"""What every DAG must be: wiring only, and documented for the person woken at night."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.steps import HOURLY_CHAIN
+
+pytestmark = pytest.mark.airflow
+
+DAGS = Path(__file__).resolve().parents[2] / "dags"
+FILES = sorted(DAGS.glob("*.py"))
+# Light modules of the shell that a DAG may import when it is parsed.
+LIGHT = {
+    "pipelines.airflow_links",
+    "pipelines.clock",
+    "pipelines.errors",
+    "pipelines.settings",
+    "pipelines.steps",
+}
+DAG_IDS = ("backfill", "monitor_daily", "retrain_daily", "trade_hourly")
+
+
+def _parse_time_imports(path: Path) -> set[str]:
+    """Modules imported when the file is parsed: those of functions are imported by the task."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert node.module is not None
+            from_package = node.module in ("pipelines", "pipelines.steps")
+            found |= {
+                f"{node.module}.{a.name}" if from_package else node.module for a in node.names
+            }
+    return found
+
+
+def test_all_dags_load_without_errors(inspection: dict[str, Any]) -> None:
+    assert inspection["errors"] == {}
+    assert sorted(inspection["dags"]) == list(DAG_IDS)
+
+
+@pytest.mark.parametrize("dag_id", DAG_IDS)
+def test_a_dag_is_named_like_its_file_and_says_who_owns_it(
+    dag_id: str, inspection: dict[str, Any]
+) -> None:
+    dag = inspection["dags"][dag_id]
+    assert dag["file"] == f"{dag_id}.py"
+    assert {task["owner"] for task in dag["tasks"].values()} == {"hourglass"}
+    assert {task["retries"] for task in dag["tasks"].values()} == {2}
+
+
+@pytest.mark.parametrize("dag_id", DAG_IDS)
+def test_a_dags_page_ends_with_what_to_do_if_it_fails(
+    dag_id: str, inspection: dict[str, Any]
+) -> None:
+    last_paragraph = inspection["dags"][dag_id]["doc"].strip().split("\n\n")[-1]
+    assert last_paragraph.startswith("**If it fails:**")
+
+
+@pytest.mark.parametrize("dag_id", DAG_IDS)
+def test_tags_come_from_the_closed_vocabulary(dag_id: str, inspection: dict[str, Any]) -> None:
+    tags = set(inspection["dags"][dag_id]["tags"])
+    assert tags
+    assert tags <= set(inspection["tags"])
+
+
+@pytest.mark.parametrize("dag_id", DAG_IDS)
+def test_no_dag_catches_up_and_none_runs_twice_at_once(
+    dag_id: str, inspection: dict[str, Any]
+) -> None:
+    dag = inspection["dags"][dag_id]
+    assert not dag["catchup"]
+    assert dag["max_active_runs"] == 1
+
+
+@pytest.mark.parametrize("dag_id", DAG_IDS)
+def test_every_param_has_a_title_for_the_form(dag_id: str, inspection: dict[str, Any]) -> None:
+    for name, schema in inspection["dags"][dag_id]["params"].items():
+        assert schema["title"], name
+        assert schema["type"], name
+
+
+def test_steps_bring_their_own_documentation(inspection: dict[str, Any]) -> None:
+    for dag_id in ("trade_hourly", "retrain_daily", "monitor_daily"):
+        for task in inspection["dags"][dag_id]["tasks"].values():
+            assert "Reads:" in task["doc"]
+            assert "Re-run:" in task["doc"]
+
+
+def test_the_hour_is_the_hourly_chain_in_order(inspection: dict[str, Any]) -> None:
+    tasks = inspection["dags"]["trade_hourly"]["tasks"]
+    assert tuple(tasks) == HOURLY_CHAIN
+    upstream = [task["upstream"] for task in tasks.values()]
+    assert upstream == [[], *([name] for name in HOURLY_CHAIN[:-1])]
+    assert inspection["dags"]["trade_hourly"]["deadline"]
+    assert inspection["dags"]["trade_hourly"]["schedule"] == "0 * * * *"
+
+
+def test_a_training_maps_over_its_windows(inspection: dict[str, Any]) -> None:
+    tasks = inspection["dags"]["retrain_daily"]["tasks"]
+    assert tasks["run_window"]["mapped"]
+    assert tasks["run_window"]["upstream"] == ["plan_windows"]
+    assert "run_window" in tasks["fit_challenger"]["upstream"]
+    assert "fit_challenger" in tasks["judge"]["upstream"]
+    assert "judge" in tasks["register"]["upstream"]
+
+
+def test_no_asset_has_two_addresses(inspection: dict[str, Any]) -> None:
+    outlets = [
+        (name, uri)
+        for dag in inspection["dags"].values()
+        for task in dag["tasks"].values()
+        for name, uri in task["outlets"]
+    ]
+    assert len({name for name, _ in outlets}) == len(set(outlets)) == len({u for _, u in outlets})
+    assert {"bars", "features", "scores", "equity"} <= {name for name, _ in outlets}
+
+
+def test_only_what_may_pass_is_tried_again(inspection: dict[str, Any]) -> None:
+    assert inspection["retry"] == {
+        "SourceUnavailable": "retry",
+        "ContractViolation": "fail",
+        "ConfigError": "fail",
+        "ZeroDivisionError": "default",
+    }
+
+
+def test_parsing_imports_nothing_heavy(inspection: dict[str, Any]) -> None:
+    assert inspection["heavy"] == []
+    for path in FILES:
+        ours = {name for name in _parse_time_imports(path) if name.startswith("pipelines")}
+        assert {".".join(name.split(".")[:2]) for name in ours} <= LIGHT, path.name
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_of_dags_is_at_most_sixty_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 60
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_of_dags_only_wires(path: Path) -> None:
+    """No class, no loop over data, no arithmetic on frames: functions and calls."""
+    kinds = {type(node) for node in ast.walk(ast.parse(path.read_text()))}
+    assert not kinds & {ast.ClassDef, ast.While, ast.Try, ast.AsyncFunctionDef, ast.Lambda}
