@@ -103,8 +103,9 @@ class _GreatExpectations:
 
     def __init__(self) -> None:
         os.environ["GX_ANALYTICS_ENABLED"] = "false"
-        import great_expectations as gx
-        import great_expectations.expectations as expect
+        with _quiet():
+            import great_expectations as gx
+            import great_expectations.expectations as expect
 
         self.gx: Any = gx
         self.expect: Any = expect

@@ -33,7 +33,7 @@ IMPATIENT = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_bars() -> Callable[..., pl.DataFrame]:
     """`make_bars(start, hours, symbols)`: hourly bars known from one hour after `start`."""
 
