@@ -1,14 +1,8 @@
-"""One Delta table: its log, its snapshots, its commits. Only `lake.py` uses this.
-
-Data files never change once written, so the rows of a month are cached by the set of files they
-came from: a new commit costs one small file to read, not the month again.
-"""
+"""One Delta table: its log and its commits. Only `lake.py` uses this."""
 
 import json
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,14 +19,19 @@ from deltalake import (
 )
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
-from pipelines.tables import INSTANT, Table, contract
+from pipelines.delta_snapshot import (
+    STORE_REMEDY,
+    MonthCache,
+    Snapshot,
+    is_store_failure,
+    month_of,
+)
+from pipelines.errors import ConfigError, SourceUnavailable
+from pipelines.tables import INSTANT, Table
 
 PARTITION = "month"
 _WRITER = "hourglass"
 _METADATA = "hourglass."
-_CACHED_MONTHS = 6
-_CACHED_BYTES = 256 * 2**20
 _WIDE = 16
 _RETENTIONS = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
 _TYPES: dict[str, pl.DataType] = {
@@ -48,139 +47,6 @@ _TYPES: dict[str, pl.DataType] = {
 
 class LostRace(Exception):
     """Another writer committed first: look again at what stands."""
-
-
-@dataclass
-class Snapshot:
-    """One version of one table: which data files it is made of.
-
-    Parameters
-    ----------
-    files : polars.DataFrame
-        path, size, rows, month, first, last; one row a data file.
-    schema : dict
-        Column names to dtypes, without the partition column.
-    months : MonthCache or None
-        Rows already read; None for a version of the past.
-    """
-
-    name: str
-    uri: str
-    options: dict[str, str]
-    version: int
-    files: pl.DataFrame
-    schema: dict[str, pl.DataType]
-    metadata: dict[str, str]
-    months: "MonthCache | None"
-
-    @property
-    def row_count(self) -> int:
-        """Rows in the table."""
-        return int(self.files["rows"].sum())
-
-    def rows(
-        self,
-        start: datetime | None,
-        end: datetime,
-        symbols: Sequence[str] | None = None,
-        columns: Sequence[str] | None = None,
-    ) -> pl.DataFrame:
-        """Return the rows with `start < known_at <= end`, sorted by key; see `Lake.read`."""
-        chosen = pl.col("known_at") <= end
-        held = pl.col("month") <= _month(end)
-        if start is not None:
-            chosen &= pl.col("known_at") > start
-            held &= (pl.col("month") >= _month(start)) | (pl.col("month") == "")
-        if symbols is not None:
-            chosen &= pl.col("symbol").is_in(list(symbols))
-        files = self.files.filter(held)
-        key = list(contract(self.name).key)
-        # Each worker thread may hold a column chunk: read only what is asked for.
-        names = None if columns is None else list(dict.fromkeys([*key, *self._held(columns)]))
-        if self.months is not None and files["month"].n_unique() <= _CACHED_MONTHS:
-            months = [
-                self.months.rows(self, str(month), group["path"].to_list())
-                for (month,), group in files.group_by("month")
-            ]
-            if names is not None:
-                months = [frame.select(names) for frame in months]
-            rows = pl.concat([frame.filter(chosen) for frame in months]) if months else self._none()
-            return rows.sort(key)
-        return self.scan(files["path"].to_list(), chosen, names).sort(key)
-
-    def scan(
-        self, paths: Sequence[str], chosen: pl.Expr | None = None, names: list[str] | None = None
-    ) -> pl.DataFrame:
-        """Read data files; columns younger than a file read null."""
-        if not paths:
-            return self._none()
-        try:
-            lazy = pl.scan_parquet(
-                [f"{self.uri}/{path}" for path in paths],
-                schema=self.schema,
-                missing_columns="insert",
-                extra_columns="ignore",
-                hive_partitioning=False,
-                glob=False,
-                storage_options=self.options or None,
-            )
-            lazy = lazy if chosen is None else lazy.filter(chosen)
-            return (lazy if names is None else lazy.select(names)).collect()
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise self._unreadable(error) from error
-
-    def describe(self) -> dict[str, Any]:
-        """Return rows, first, last, version and bytes."""
-        return {
-            "rows": self.row_count,
-            "first": self.files["first"].min(),
-            "last": self.files["last"].max(),
-            "version": self.version,
-            "bytes": int(self.files["size"].sum()),
-        }
-
-    def _none(self) -> pl.DataFrame:
-        return pl.DataFrame(schema=self.schema)
-
-    def _held(self, columns: Sequence[str]) -> list[str]:
-        return [name for name in columns if name in self.schema]
-
-    def _unreadable(self, error: Exception) -> Exception:
-        if self.months is None:
-            return ConfigError(
-                f"{self.name}: the files of version {self.version} are gone or damaged: {error}",
-                remedy="choose a version within lake.retention_days",
-            )
-        if _is_store_failure(str(error)) and not isinstance(error, FileNotFoundError):
-            return SourceUnavailable(f"{self.name} cannot be read: {error}", remedy=_STORE_REMEDY)
-        return ContractViolation(
-            f"{self.name}: a data file of version {self.version} is missing or damaged: {error}",
-            remedy="restore the folder from a copy, or delete the table and backfill it",
-        )
-
-
-class MonthCache:
-    """The rows of recently read months, by the data files they came from."""
-
-    def __init__(self) -> None:
-        self._held: OrderedDict[str, tuple[frozenset[str], pl.DataFrame]] = OrderedDict()
-
-    def rows(self, snapshot: Snapshot, month: str, paths: Sequence[str]) -> pl.DataFrame:
-        """Return the rows of `month` as `snapshot` has them; only new files are read."""
-        held, frame = self._held.pop(month, (frozenset[str](), None))
-        wanted = frozenset(paths)
-        if frame is None or not held <= wanted or list(frame.columns) != list(snapshot.schema):
-            held, frame = frozenset(), snapshot.scan([])
-        fresh = sorted(wanted - held)
-        if fresh:
-            frame = pl.concat([frame, snapshot.scan(fresh)], rechunk=True)
-        self._held[month] = (wanted, frame)
-        while len(self._held) > 1 and self._bytes() > _CACHED_BYTES:
-            self._held.popitem(last=False)
-        return frame
-
-    def _bytes(self) -> int:
-        return sum(int(frame.estimated_size()) for _, frame in self._held.values())
 
 
 class DeltaLog:
@@ -423,26 +289,6 @@ def list_tables(uri: str, known: Sequence[str]) -> list[str]:
     return sorted(folder.parent.name for folder in folders)
 
 
-_STORE_REMEDY = "check the disk's space and permissions, or the object store, and run again"
-# How the file system, the object store and the network say in a message that they failed.
-_STORE_SIGNS = (
-    "No space left",
-    "os error",
-    "Os {",
-    "Permission denied",
-    "Read-only file system",
-    "ObjectStore",
-    "Object store",
-    "Generic S3",
-    "Generic LocalFileSystem",
-    "error sending request",
-)
-
-
-def _is_store_failure(message: str) -> bool:
-    return any(sign in message for sign in _STORE_SIGNS)
-
-
 @contextmanager
 def _guarded(name: str) -> Iterator[None]:
     try:
@@ -452,16 +298,12 @@ def _guarded(name: str) -> Iterator[None]:
     except CommitFailedError as error:
         raise LostRace from error
     except (OSError, DeltaError) as error:
-        if isinstance(error, OSError) or _is_store_failure(str(error)):
+        if isinstance(error, OSError) or is_store_failure(str(error)):
             raise SourceUnavailable(
                 f"{name}: the lake did not answer: {error}; the previous version stands",
-                remedy=_STORE_REMEDY,
+                remedy=STORE_REMEDY,
             ) from error
         raise
-
-
-def _month(instant: datetime) -> str:
-    return instant.astimezone(UTC).strftime("%Y-%m")
 
 
 def _with_month(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
@@ -516,7 +358,7 @@ def _literal(instant: datetime) -> str:
 
 def _months(first: datetime, last: datetime) -> list[str]:
     months, day = [], first.astimezone(UTC).replace(day=1)
-    while _month(day) <= _month(last):
-        months.append(_month(day))
+    while month_of(day) <= month_of(last):
+        months.append(month_of(day))
         day = (day + timedelta(days=32)).replace(day=1)
     return months

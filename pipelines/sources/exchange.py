@@ -5,25 +5,21 @@ every other venue answers through `fetch_ohlcv`. Pages are cut by time windows h
 pagination loses rows, and venues silently cut what exceeds their limit.
 """
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
 import ccxt
 import polars as pl
-import requests
 
 from pipelines import clock
 from pipelines.clock import timeframe_delta
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
 from pipelines.settings import ExchangeConfig
+from pipelines.sources.client import UnknownSymbol, VenueClient
 from pipelines.sources.pages import (
     CANDLE_COLUMNS,
     KLINE_COLUMNS,
@@ -33,38 +29,12 @@ from pipelines.sources.pages import (
     split_pages,
     to_milliseconds,
 )
-from pipelines.sources.retry import (
-    CircuitBreaker,
-    Clockwork,
-    Patience,
-    RateLimit,
-    TransientFailure,
-)
+from pipelines.sources.retry import Clockwork
 from pipelines.tables import BARS
 
 # A page that is wrong is asked for this often before it counts as what the venue holds.
 _PAGE_ATTEMPTS = 3
 _DEFAULT_PAGE_BARS = 100
-
-
-@dataclass(frozen=True)
-class _Klines:
-    """A venue that speaks Binance's kline endpoint."""
-
-    method: str
-    weight_path: tuple[str, str]
-    page_bars: int
-    market_types: list[str]
-
-
-_KLINE_VENUES = {
-    "binance": _Klines("publicGetKlines", ("public", "klines"), 1000, ["spot"]),
-    "binanceusdm": _Klines("fapiPublicGetKlines", ("fapiPublic", "klines"), 1000, ["linear"]),
-}
-
-
-class UnknownSymbol(ConfigError):
-    """The venue does not list this symbol: a typing error, or a delisting."""
 
 
 @dataclass(frozen=True)
@@ -126,14 +96,10 @@ class ExchangeSource:
         self, venue: str, config: ExchangeConfig, clockwork: Clockwork | None = None
     ) -> None:
         self.venue = venue
-        self._config = config
-        self._klines = _KLINE_VENUES.get(venue)
-        self._client = _client(venue, config, self._klines)
-        self._answered = threading.local()
-        self._client.on_rest_response = self._keep_headers
-        self._loading = threading.Lock()
+        self._parallel = config.parallel_requests
+        self._client = VenueClient(venue, config, clockwork or Clockwork())
+        self._klines = self._client.klines
         self._server_time: datetime | None = None
-        self._patience = _patience(venue, config, self._client.rateLimit, clockwork or Clockwork())
 
     def fetch_bars(
         self, symbol: str, timeframe: str, *, start: datetime, end: datetime
@@ -172,7 +138,7 @@ class ExchangeSource:
         limit = self._page_bars()
         pages = [p for s in symbols for p in split_pages(s, start, end, step, limit)]
         if self._klines is None and pages:
-            self._markets()
+            self._client.markets()
         answers = self._map(lambda page: self._page(page, timeframe, step), pages)
         frames, duplicates, unknown = [], dict[str, int](), dict[str, UnknownSymbol]()
         for page, answer in zip(pages, answers, strict=True):
@@ -186,9 +152,9 @@ class ExchangeSource:
         return FetchedBars(self._in_contract(frames, step), duplicates, unknown)
 
     def server_time(self) -> datetime:
-        """Return the venue's clock; the answer's Date header where the venue has no time endpoint."""
-        if self._client.has["fetchTime"]:
-            milliseconds = self._ask(self._client.fetch_time, what="the time")
+        """Return the venue's clock, or this machine's where the venue has no time endpoint."""
+        if self._client.api.has["fetchTime"]:
+            milliseconds = self._client.ask(self._client.api.fetch_time, what="the time")
             if not isinstance(milliseconds, int):
                 raise SourceUnavailable(
                     f"{self.venue} gave {milliseconds!r:.40} as its time",
@@ -196,7 +162,6 @@ class ExchangeSource:
                 )
             time = datetime.fromtimestamp(milliseconds / 1000, UTC)
         else:
-            # No endpoint: the machine's clock, with which the venue's own candles are cut anyway.
             time = clock.now()
         self._server_time = time
         return time
@@ -212,7 +177,7 @@ class ExchangeSource:
         step = self._step(timeframe)
         opened = end - step
         if self._klines is None:
-            self._markets()
+            self._client.markets()
             since = opened - self._page_bars() * step
             page = Page(symbol, since, opened)
         else:
@@ -231,28 +196,28 @@ class ExchangeSource:
             Naming the nearest symbol it does list.
         """
         for symbol in symbols:
-            if symbol not in self._markets():
-                raise self._unknown(symbol)
+            if symbol not in self._client.markets():
+                raise self._client.unknown(symbol)
 
     def filters(self, symbols: Iterable[str]) -> dict[str, MarketFilters]:
         """Return the trading filters of each symbol; `UnknownSymbol` as `check_symbols`."""
         symbols = list(symbols)
         self.check_symbols(symbols)
-        return {symbol: self._filters_of(self._markets()[symbol]) for symbol in symbols}
+        return {symbol: self._filters_of(self._client.markets()[symbol]) for symbol in symbols}
 
     def close(self) -> None:
         """Close the connections."""
         if "_pool" in self.__dict__:
             self._pool.shutdown(wait=True, cancel_futures=True)
             del self.__dict__["_pool"]
-        self._client.session.close()
+        self._client.close()
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._config.parallel_requests, thread_name_prefix=self.venue)
+        return ThreadPoolExecutor(self._parallel, thread_name_prefix=self.venue)
 
     def _map(self, function: Callable[[Page], Any], pages: Sequence[Page]) -> list[Any]:
-        if len(pages) < 2 or self._config.parallel_requests == 1:
+        if len(pages) < 2 or self._parallel == 1:
             return [function(page) for page in pages]
         futures = [self._pool.submit(function, page) for page in pages]
         try:
@@ -273,7 +238,7 @@ class ExchangeSource:
                 columns = KLINE_COLUMNS if klines else CANDLE_COLUMNS
                 return parse_page(answer, page, columns=columns, step=step, clip=not klines)
             except UnknownSymbol as unknown:
-                if not self._is_respelled(page.symbol):
+                if not self._client.is_respelled(page.symbol):
                     return unknown
             except BadPage as bad:
                 trouble = str(bad)
@@ -287,75 +252,27 @@ class ExchangeSource:
         limit = 1 if newest_only else (page.last_open - page.first_open) // step + 1
         since = to_milliseconds(page.first_open)
         if self._klines is None:
-            return self._ask(
-                lambda: self._client.fetch_ohlcv(page.symbol, timeframe, since, limit),
+            return self._client.ask(
+                lambda: self._client.api.fetch_ohlcv(page.symbol, timeframe, since, limit),
                 what=page.what,
                 symbol=page.symbol,
             )
         request = {
-            "symbol": self._market_id(page.symbol),
-            "interval": self._client.timeframes[timeframe],
+            "symbol": self._client.market_id(page.symbol),
+            "interval": self._client.api.timeframes[timeframe],
             "limit": limit,
             "startTime": since,
             "endTime": to_milliseconds(page.last_open + step) - 1,
         }
         if newest_only:
             del request["startTime"]
-        send = getattr(self._client, self._klines.method)
-        return self._ask(
+        send = getattr(self._client.api, self._klines.method)
+        return self._client.ask(
             lambda: send(request),
             what=page.what,
             symbol=page.symbol,
-            weight=self._weight(self._klines, limit),
+            weight=self._client.kline_weight(self._klines, limit),
         )
-
-    def _ask(
-        self,
-        request: Callable[[], Any],
-        *,
-        what: str,
-        symbol: str | None = None,
-        weight: float = 1.0,
-    ) -> Any:
-        def attempt() -> Any:
-            self._answered.headers = {}
-            try:
-                answer = request()
-            except ccxt.BadSymbol:
-                raise self._unknown(symbol or "") from None
-            except ccxt.OperationFailed as error:
-                raise TransientFailure(_told(error), self._retry_after()) from error
-            except ccxt.ExchangeError as error:
-                raise self._refusal(error, what) from error
-            except requests.RequestException as error:
-                raise TransientFailure(_told(error)) from error
-            if isinstance(answer, str):
-                # ccxt hands back the text of an answer that is not whole JSON.
-                raise TransientFailure(f"an answer that is not JSON: {answer[:60]!r}")
-            return answer
-
-        return self._patience.ask(attempt, weight=weight, what=what)
-
-    def _refusal(self, error: Exception, what: str) -> Exception:
-        if isinstance(error.__cause__, requests.RequestException):
-            return TransientFailure(_told(error), self._retry_after())
-        if isinstance(error, ccxt.BadRequest | ccxt.NotSupported | ccxt.ArgumentsRequired):
-            return ConfigError(
-                f"{self.venue} refuses {what}: {_told(error)}",
-                remedy="check venue, timeframe and symbols",
-            )
-        return SourceUnavailable(
-            f"{self.venue} refuses {what}: {_told(error)}",
-            remedy="check exchange.base_url and whether the venue serves this machine's country",
-        )
-
-    def _keep_headers(self, *answer: Any) -> str:
-        # ccxt's hook for every answer; its own copy of the headers is shared by all threads.
-        self._answered.headers = answer[4]
-        return str(answer[5]).strip()
-
-    def _retry_after(self) -> float | None:
-        return _seconds_to_wait(getattr(self._answered, "headers", {}).get("Retry-After"))
 
     def _closed_until(self, end: datetime) -> datetime:
         # The venue's clock only moves on: once it has passed `end`, it need not be read again.
@@ -364,7 +281,7 @@ class ExchangeSource:
         return self._server_time
 
     def _step(self, timeframe: str) -> timedelta:
-        offered = self._client.timeframes or {}
+        offered = self._client.api.timeframes or {}
         if timeframe not in offered:
             raise ConfigError(
                 f"{self.venue} has no {timeframe} bars", remedy=f"use one of {', '.join(offered)}"
@@ -374,45 +291,12 @@ class ExchangeSource:
     def _page_bars(self) -> int:
         if self._klines is not None:
             return self._klines.page_bars
-        features = (self._client.features or {}).get("spot") or {}
+        features = (self._client.api.features or {}).get("spot") or {}
         limit = (features.get("fetchOHLCV") or {}).get("limit")
         return int(limit) if limit else _DEFAULT_PAGE_BARS
 
-    def _weight(self, klines: _Klines, limit: int) -> float:
-        api, path = klines.weight_path
-        config = self._client.api[api]["get"][path]
-        cost = config if isinstance(config, dict) else {"cost": config}
-        params = {"limit": limit}
-        return float(self._client.calculate_rate_limiter_cost(api, "GET", path, params, cost))
-
-    def _market_id(self, symbol: str) -> str:
-        # Loading all markets is megabytes on the real venue, for two names joined. The venue refuses
-        # an id that does not exist; those few it spells otherwise are then looked up.
-        if self._client.markets is not None and symbol in self._client.markets:
-            return str(self._client.markets[symbol]["id"])
-        return _joined(symbol)
-
-    def _is_respelled(self, symbol: str) -> bool:
-        listed = self._markets().get(symbol)
-        return listed is not None and listed["id"] != _joined(symbol)
-
-    def _markets(self) -> Mapping[str, Any]:
-        with self._loading:
-            if not self._client.markets:
-                self._ask(self._client.load_markets, what="its markets", weight=20.0)
-        markets: Mapping[str, Any] = self._client.markets
-        return markets
-
-    def _unknown(self, symbol: str) -> UnknownSymbol:
-        known = [listed for listed in self._markets() if listed != symbol]
-        nearest = get_close_matches(symbol, known, n=1, cutoff=0.3)
-        return UnknownSymbol(
-            f"{self.venue} does not list {symbol!r}",
-            remedy=f"did you mean {nearest[0]!r}?" if nearest else "check venue and universe",
-        )
-
     def _filters_of(self, market: Mapping[str, Any]) -> MarketFilters:
-        decimals = self._client.precisionMode == ccxt.DECIMAL_PLACES
+        decimals = self._client.api.precisionMode == ccxt.DECIMAL_PLACES
 
         def step(value: float | None) -> float:
             if value is None:
@@ -439,75 +323,3 @@ class ExchangeSource:
             .select(*BARS.schema)
             .sort(BARS.key)
         )
-
-
-def _client(venue: str, config: ExchangeConfig, klines: _Klines | None) -> Any:
-    if venue not in ccxt.exchanges:
-        nearest = get_close_matches(venue, ccxt.exchanges, n=1)
-        raise ConfigError(
-            f"venue {venue!r} is not known to ccxt",
-            remedy=f"did you mean {nearest[0]!r}?" if nearest else "see ccxt.exchanges",
-        )
-    options: dict[str, Any] = {"fetchCurrencies": False}
-    if klines is not None:
-        options["fetchMarkets"] = {"types": klines.market_types}
-    client = getattr(ccxt, venue)(
-        {
-            "enableRateLimit": False,
-            "timeout": round(config.timeout_seconds * 1000),
-            "options": options,
-        }
-    )
-    if config.base_url:
-        client.urls["api"] = _redirected(client.urls["api"], config.base_url.rstrip("/"))
-    return client
-
-
-def _joined(symbol: str) -> str:
-    return symbol.split(":", maxsplit=1)[0].replace("/", "")
-
-
-def _redirected(urls: Any, base: str) -> Any:
-    if isinstance(urls, dict):
-        return {name: _redirected(url, base) for name, url in urls.items()}
-    return base + urlsplit(urls).path
-
-
-def _patience(
-    venue: str, config: ExchangeConfig, rate_limit_ms: float, clockwork: Clockwork
-) -> Patience:
-    if config.rate_limit_per_minute is not None:
-        per_second, burst = config.rate_limit_per_minute / 60, 1.0
-    elif venue in _KLINE_VENUES:
-        # Binance counts weight by the minute: ten seconds' worth at once and 80 % of the pace
-        # afterwards stay below the limit in every minute.
-        per_second, burst = 0.8 * 1000 / rate_limit_ms, 10 * 1000 / rate_limit_ms
-    else:
-        per_second, burst = 1000 / rate_limit_ms, 4.0
-    return Patience(
-        venue,
-        max_attempts=config.max_attempts,
-        backoff_seconds=config.backoff_seconds,
-        max_backoff_seconds=config.max_backoff_seconds,
-        rate_limit=RateLimit(per_second, burst, clockwork),
-        breaker=CircuitBreaker(config.circuit_failures, config.max_backoff_seconds, clockwork),
-        clockwork=clockwork,
-    )
-
-
-def _seconds_to_wait(retry_after: str | None) -> float | None:
-    if retry_after is None:
-        return None
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(retry_after) - clock.now()).total_seconds())
-    except (TypeError, ValueError):
-        return None
-
-
-def _told(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:200] if text else ''}"

@@ -4,9 +4,12 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from pipelines import clock
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
 from pipelines.settings import ExchangeConfig
-from pipelines.sources.exchange import ExchangeSource, MarketFilters, UnknownSymbol
+from pipelines.sources.client import KLINE_VENUES, UnknownSymbol, VenueClient, seconds_to_wait
+from pipelines.sources.exchange import ExchangeSource, MarketFilters
+from pipelines.sources.retry import Clockwork
 
 END = datetime(2024, 6, 1, 14, tzinfo=UTC)
 STEP = timedelta(hours=1)
@@ -157,6 +160,40 @@ def test_a_venue_or_timeframe_that_does_not_exist_is_wrong_usage(connect):
         connect("http://127.0.0.1:9", "binanse")
     with pytest.raises(ConfigError, match="binance has no 7m bars"):
         connect("http://127.0.0.1:9").fetch_bars("BTC/USDT", "7m", start=END - STEP, end=END)
+
+
+def test_retry_after_is_read_as_seconds_or_as_a_date():
+    assert seconds_to_wait("2.5") == 2.5
+    assert seconds_to_wait("-1") == 0.0
+    soon = clock.now() + timedelta(seconds=60)
+    assert 50 < seconds_to_wait(soon.strftime("%a, %d %b %Y %H:%M:%S GMT")) <= 60
+    assert seconds_to_wait("Sat, 01 Jun 2024 14:00:00 GMT") == 0.0
+    assert seconds_to_wait("soon") is None
+    assert seconds_to_wait(None) is None
+
+
+@pytest.mark.parametrize(
+    ("venue", "limit", "weight"),
+    [("binance", 1000, 0.4), ("binanceusdm", 1000, 5.0), ("binanceusdm", 48, 1.0)],
+)
+def test_a_page_costs_what_the_venue_says(venue, limit, weight):
+    client = VenueClient(venue, ExchangeConfig(base_url="http://127.0.0.1:9"), Clockwork())
+    assert client.kline_weight(KLINE_VENUES[venue], limit) == weight
+    client.close()
+
+
+def test_a_configured_limit_counts_requests(simulate):
+    slept = []
+    clockwork = Clockwork(monotonic=lambda: 0.0, sleep=slept.append)
+    with simulate() as simulator:
+        config = ExchangeConfig(
+            base_url=simulator.base_url, rate_limit_per_minute=30, parallel_requests=1
+        )
+        source = ExchangeSource("binance", config, clockwork)
+        source.fetch_bars("BTC/USDT", "1h", start=END - 2500 * STEP, end=END)
+        source.close()
+    # The venue's time, then three pages, two seconds apart; the clock stands still.
+    assert slept == [2.0, 4.0, 6.0]
 
 
 @pytest.mark.market
