@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseOperatorLink
 
 from pipelines.settings import load_settings
-from pipelines.stack_plan import mlflow_url
+from pipelines.stack_plan import mlflow_run_page
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -24,15 +24,6 @@ class MlflowRun(BaseOperatorLink):
         """Return the address of the run's page, empty if the task opened none."""
         from airflow.sdk.execution_time.xcom import XCom
 
-        return run_page(
-            *(XCom.get_value(ti_key=ti_key, key=key) for key in ("experiment_id", "run_id"))
-        )
-
-
-def run_page(experiment_id: str | None, run_id: str | None) -> str:
-    """Return the MLflow page of a run, empty if either is missing."""
-    if not experiment_id or not run_id:
-        return ""
-    settings = load_settings()
-    server = settings.mlflow.tracking_uri or mlflow_url(settings)
-    return f"{server}/#/experiments/{experiment_id}/runs/{run_id}"
+        keys = ("experiment_id", "run_id")
+        experiment_id, run_id = (XCom.get_value(ti_key=ti_key, key=key) for key in keys)
+        return mlflow_run_page(load_settings(), experiment_id, run_id)

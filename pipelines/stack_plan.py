@@ -78,6 +78,14 @@ def mlflow_url(settings: Settings) -> str:
     return address(settings, settings.stack.mlflow_port)
 
 
+def mlflow_run_page(settings: Settings, experiment_id: str | None, run_id: str | None) -> str:
+    """Return the page of a run on the tracking server, or the stack's own; empty if there is no run."""
+    if not experiment_id or not run_id:
+        return ""
+    server = settings.mlflow.tracking_uri or mlflow_url(settings)
+    return f"{server}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
 def migration(settings: Settings, databases: DatabaseUrls, token: Mapping[str, str]) -> Component:
     """Return the command that brings Airflow's database to the installed version."""
     environment = {**_airflow_environment(settings, databases), **token}
