@@ -1,7 +1,8 @@
 """What a bar says in the light of the bars before it: gaps, freshness, jumps, silence.
 
 All functions are pure. Markets do odd things, so nearly every check is soft: an hour with an 86 %
-range and an outage of 33 hours are facts. Hard bounds are where no market has been.
+range, a wick to a thirty-thousandth of the price (LINK/USDT on Binance) and an outage of 33 hours
+are facts. The hard bound lies where no market has been.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +15,9 @@ import polars as pl
 from pipelines.clock import format_instant
 from pipelines.quality import ALL, CheckResult
 
-# A close this many times the one before, or a high this many times the low: a misplaced decimal.
+# A close this many times the one an hour before: a misplaced decimal.
 HARD_RATIO = 20.0
+WIDE_RATIO = 3.0
 JUMP_DEVIATIONS = 12.0
 VOLATILITY_BARS = 72
 SILENT_BARS = 6
@@ -26,6 +28,7 @@ SERIES_CHECKS = (
     "freshness",
     "completeness",
     "sane_ratio",
+    "wide_range",
     "jump",
     "zero_volume",
     "constant_price",
@@ -115,6 +118,7 @@ def check_series(hour: Hour) -> list[CheckResult]:
         "freshness": _stale,
         "completeness": _incomplete,
         "sane_ratio": _insane_ratios,
+        "wide_range": _wide_ranges,
         "jump": _jumps,
         "zero_volume": _silent,
         "constant_price": _constant,
@@ -131,7 +135,8 @@ def check_series(hour: Hour) -> list[CheckResult]:
 _BOUNDS = {
     "freshness": "every symbol has a bar known at as_of",
     "completeness": "no bar missing since the symbol's first in the window",
-    "sane_ratio": f"high / low and close / last close within a factor of {HARD_RATIO:g}",
+    "sane_ratio": f"close within a factor of {HARD_RATIO:g} of the close of the bar before",
+    "wide_range": f"high / low <= {WIDE_RATIO:g}",
     "jump": f"|log return| <= {JUMP_DEVIATIONS:g} standard deviations of {VOLATILITY_BARS} bars",
     "zero_volume": f"fewer than {SILENT_BARS} bars in a row without volume",
     "constant_price": f"fewer than {CONSTANT_BARS} bars in a row with volume and one close",
@@ -188,27 +193,23 @@ def _returns(hour: Hour) -> pl.DataFrame:
     return hour.window.select(
         "symbol",
         "known_at",
-        "high",
-        "low",
+        "close",
         log_return=pl.col("close").log().diff().over("symbol"),
         is_next=(pl.col("known_at").diff().over("symbol") == hour.step),
     )
 
 
 def _insane_ratios(hour: Hour) -> Iterator[tuple[str, str, int]]:
-    bound = log(HARD_RATIO)
-    insane = _returns(hour).filter(
-        (pl.col("known_at") == hour.as_of)
-        & (
-            ((pl.col("high") / pl.col("low")).log() > bound)
-            | (pl.col("is_next").fill_null(value=False) & (pl.col("log_return").abs() > bound))
-        )
-    )
-    for symbol, high, low, change in insane.select(
-        "symbol", "high", "low", "log_return"
-    ).iter_rows():
-        told = "none" if change is None else f"{change:+.2f}"
-        yield symbol, f"high {high:g}, low {low:g}, log return {told}", 1
+    now = (pl.col("known_at") == hour.as_of) & pl.col("is_next").fill_null(value=False)
+    insane = _returns(hour).filter(now & (pl.col("log_return").abs() > log(HARD_RATIO)))
+    for symbol, close, change in insane.select("symbol", "close", "log_return").iter_rows():
+        yield symbol, f"close {close:g}, log return {change:+.2f}", 1
+
+
+def _wide_ranges(hour: Hour) -> Iterator[tuple[str, str, int]]:
+    wide = hour.newest.filter(pl.col("high") / pl.col("low") > WIDE_RATIO)
+    for symbol, high, low in wide.select("symbol", "high", "low").iter_rows():
+        yield symbol, f"high {high:g}, low {low:g}", 1
 
 
 def _jumps(hour: Hour) -> Iterator[tuple[str, str, int]]:

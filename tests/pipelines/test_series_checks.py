@@ -33,7 +33,7 @@ def walk(make_bars):
 def failing(window, symbols=("BTC/USDT",)):
     hour = Hour("bars", "binance", symbols, window, START, AS_OF, STEP)
     results = check_series(hour)
-    assert sum(result.symbol == "*" for result in results) == 8
+    assert sum(result.symbol == "*" for result in results) == 9
     return {
         (result.check, result.symbol): result.observed
         for result in results
@@ -78,10 +78,13 @@ def test_a_jump_far_beyond_its_volatility_is_noticed_and_not_refused(walk):
     assert jumps[0].observed.startswith("log return +0.18")
 
 
-def test_an_hour_with_an_86_percent_range_is_a_fact(walk):
-    # Upbit, 2024-12-03T13:00Z.
-    low = walk["close"][-1] * 0.14
-    assert not [key for key in failing(last(walk, low=low)) if key[0] == "sane_ratio"]
+@pytest.mark.parametrize("share", [0.14, 1 / 30765])
+def test_a_range_that_a_market_has_had_is_noticed_and_not_refused(walk, share):
+    # BTC/KRW on Upbit, 2024-12-03T13:00Z, and a wick of LINK/USDT on Binance.
+    window = last(walk, low=walk["close"][-1] * share)
+    hour = Hour("bars", "binance", ["BTC/USDT"], window, START, AS_OF, STEP)
+    found = [r for r in check_series(hour) if not r.passed and r.symbol != "*"]
+    assert [(r.check, r.hard) for r in found] == [("wide_range", False)]
 
 
 @pytest.mark.parametrize("factor", [100.0, 0.01])

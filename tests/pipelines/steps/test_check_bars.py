@@ -44,6 +44,7 @@ def test_a_healthy_hour_passes_every_check_and_a_second_run_changes_nothing(simu
             "freshness",
             "completeness",
             "sane_ratio",
+            "wide_range",
             "jump",
             "zero_volume",
             "constant_price",
