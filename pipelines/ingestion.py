@@ -22,6 +22,7 @@ EVENTS: dict[str, str] = {
     "listed": "the venue lists the symbol",
     "behind": "no hole between the newest stored bar and this hour's window",
     "source_answers": "the venue answers",
+    "outage": "some traded symbol has a bar of the hour",
 }
 
 

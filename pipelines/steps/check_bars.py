@@ -14,7 +14,7 @@ from pipelines.ingestion import Market, markets, read_market
 from pipelines.quality import CheckResult, contract_checks
 from pipelines.quality_page import write_quality_page
 from pipelines.series_checks import SERIES_CHECKS, Hour, check_series
-from pipelines.tables import KEY, QUARANTINE
+from pipelines.tables import KEY, QUALITY, QUARANTINE
 
 # A week of hours: enough for the volatility before a jump and for gaps somebody may still mend.
 WINDOW_BARS = 168
@@ -30,7 +30,7 @@ def check_bars(context: Context, as_of: datetime) -> StepReport:
     Raises
     ------
     ContractViolation
-        If a hard check fails, or no traded bar of this hour stands.
+        If a hard check fails, or no traded bar of this hour stands though it was no outage.
     """
     check_as_of(as_of, context.settings.timeframe)
     changed, failed, detail = False, list[CheckResult](), dict[str, Any]()
@@ -58,7 +58,7 @@ def _check_market(
     window = read_market(lake, market, start=start, end=end)
     hour = Hour(table.name, market.venue, market.symbols, window, start, end, market.step)
     newest = hour.newest
-    if market.traded and newest.is_empty():
+    if market.traded and newest.is_empty() and not _was_outage(context, market, end):
         raise ContractViolation(
             f"{table.name} holds no bar known at {format_instant(end)}",
             remedy=f"run ingest_bars --as-of {format_instant(end)} first",
@@ -73,6 +73,12 @@ def _check_market(
         lake, results, as_of=end, table=table.name, venue=market.venue, checks=checks
     )
     return _withdraw(context, market, newest, results, end) or wrote, results
+
+
+def _was_outage(context: Context, market: Market, end: datetime) -> bool:
+    noted = context.lake.read(QUALITY.name, start=end - market.step, end=end)
+    here = (pl.col("table") == market.table.name) & (pl.col("venue") == market.venue)
+    return not noted.filter(here & (pl.col("check") == "outage")).is_empty()
 
 
 def _require_not_refused(

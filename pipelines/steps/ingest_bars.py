@@ -37,7 +37,8 @@ def ingest_bars(context: Context, as_of: datetime) -> StepReport:
         If a bar breaks its contract, or one older than the restatement window differs: `bars` is
         left as it was and the refused rows are in `quarantine`.
     SourceUnavailable
-        If the venue does not answer, or has no bar of this hour yet for any traded symbol.
+        If the venue does not answer, or has no bar of this hour yet for any traded symbol. An hour
+        that is still empty when the next one has closed is an outage: noted, and the run goes on.
     """
     check_as_of(as_of, context.settings.timeframe)
     changed, detail = False, {}
@@ -71,7 +72,7 @@ def _ingest_market(context: Context, market: Market, as_of: datetime) -> tuple[b
         if symbol not in history["symbol"] and not _was_traded(context, market, symbol, end):
             raise error
     bars = without_quarantined(lake, market, fetched.bars, as_of=end)
-    _require_this_hour(market, bars, history, end)
+    events["outage"] = _outage(context, market, bars, history, end)
     results = quality.validate(market.table, bars, run_known_at=end, venue=market.venue)
     quality.refuse(
         lake,
@@ -110,16 +111,24 @@ def _behind(
     return {quality.ALL: [end - CATCH_UP_BARS * market.step]}
 
 
-def _require_this_hour(
-    market: Market, bars: pl.DataFrame, history: pl.DataFrame, end: datetime
-) -> None:
+def _outage(
+    context: Context, market: Market, bars: pl.DataFrame, history: pl.DataFrame, end: datetime
+) -> dict[str, list[datetime]]:
+    """Tell an hour that is not there yet, which is waited for, from one that never was.
+
+    Once the next bar has closed too, an hour without any bar is an outage of the venue: a fact that
+    the steps after this one can live with.
+    """
     known = pl.concat([bars["known_at"], history["known_at"]])
-    if market.traded and not (known == end).any():
-        raise SourceUnavailable(
-            f"{market.venue} has no {market.timeframe} bar known at {format_instant(end)} for any of "
-            f"{len(market.symbols)} symbols yet; nothing was written",
-            remedy="run the hour again in a minute; check the venue's clock and status",
-        )
+    if not market.traded or (known == end).any():
+        return {}
+    if context.source_of(market.venue).server_time() >= end + market.step:
+        return {quality.ALL: [end]}
+    raise SourceUnavailable(
+        f"{market.venue} has no {market.timeframe} bar known at {format_instant(end)} for any of "
+        f"{len(market.symbols)} symbols yet; nothing was written",
+        remedy="run the hour again in a minute; check the venue's clock and status",
+    )
 
 
 def _note_silence(

@@ -9,6 +9,7 @@ from polars.testing import assert_frame_equal
 
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
 from pipelines.market_simulator.faults import parse_faults
+from pipelines.steps.check_bars import check_bars
 from pipelines.steps.ingest_bars import ingest_bars
 
 AS_OF = datetime(2024, 6, 1, 14, tzinfo=UTC)
@@ -282,6 +283,25 @@ def test_an_hour_the_venue_has_not_closed_is_not_there_yet(simulate, open_contex
         with pytest.raises(SourceUnavailable, match="no 1h bar known at 2024-06-01T15:00Z"):
             ingest_bars(context, AS_OF + STEP)
     assert versions(context) == {}
+
+
+def test_an_hour_that_never_was_is_an_outage_and_the_chain_goes_on(simulate, open_context, truth):
+    hour = (AS_OF - 2 * STEP).isoformat()
+    with simulate(faults=[{"kind": "gap", "from": hour, "until": hour}]) as venue:
+        context = open_context(venue.base_url)
+        silent = AS_OF - STEP
+        with pytest.raises(ContractViolation, match="holds no bar known at 2024-06-01T13:00Z"):
+            check_bars(context, silent)
+        ingest_bars(context, silent)
+        check_bars(context, silent)
+        before = versions(context)
+        assert not ingest_bars(context, silent).changed
+        assert not check_bars(context, silent).changed
+        assert versions(context) == before
+        ingest_bars(context, AS_OF)
+    assert events(context, "outage") == {"*": 1}
+    right = truth(AS_OF - 49 * STEP, AS_OF).filter(pl.col("known_at") != silent)
+    assert_frame_equal(stored(context), right)
 
 
 def test_an_unknown_symbol_is_wrong_usage_and_the_nearest_is_named(simulate, open_context):
