@@ -1,6 +1,6 @@
 """What every DAG shares: assets, owner, tags, schedules, Params, and retries by error class."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule
 
@@ -8,7 +8,6 @@ from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
 from pipelines.settings import load_settings
 
 SETTINGS = load_settings()
-START = datetime.fromisoformat("2021-01-01T00:00+00:00")
 TAGS = frozenset({"ingestion", "trading", "training", "monitoring", "hourly", "daily", "manual"})
 CRON = {"1m": "* * * * *", "5m": "*/5 * * * *", "15m": "*/15 * * * *", "1h": "0 * * * *"}
 CRON |= {"4h": "0 */4 * * *", "1d": "0 0 * * *"}

@@ -11,7 +11,7 @@ read the log, clear the task. `check`: the bars broke a contract; the `quality` 
 clear the task.
 """
 
-from _shared import DEFAULT_ARGS, SETTINGS, START
+from _shared import DEFAULT_ARGS, SETTINGS
 from _steps import run_step
 from airflow.sdk import Param, chain, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
@@ -33,7 +33,6 @@ PARAMS = {
 
 @dag(
     schedule=None,
-    start_date=START,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
     params=PARAMS,

@@ -12,7 +12,7 @@ costs, and registers it. From the next bar on it trades a book of its own beside
 third task shows what was tried. The champion goes on trading all the while.
 """
 
-from _shared import AS_OF, DEFAULT_ARGS, START, scheduled
+from _shared import AS_OF, DEFAULT_ARGS, scheduled
 from _steps import step_task
 from airflow.sdk import CronTriggerTimetable, Param, dag
 
@@ -28,9 +28,8 @@ TRIALS = Param(
 
 
 @dag(
-    # After the first hour of the day has been ingested.
+    # After the first hour of the day; without a start date a missed day is not made up for.
     schedule=scheduled(CronTriggerTimetable("15 0 * * *", timezone="UTC")),
-    start_date=START,
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,

@@ -13,9 +13,9 @@ the ledger refused; `hourglass status` says whether it balances. Missed hours ar
 `hourglass replay --start --end`.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from _shared import AS_OF, CRON, DEFAULT_ARGS, SETTINGS, START, scheduled
+from _shared import AS_OF, CRON, DEFAULT_ARGS, SETTINGS, scheduled
 from _steps import step_task
 from airflow.sdk import (
     CronDataIntervalTimetable,
@@ -34,7 +34,7 @@ SLA = SETTINGS.stack.sla_minutes
 
 @dag(
     schedule=scheduled(CronDataIntervalTimetable(CRON[SETTINGS.timeframe], timezone="UTC")),
-    start_date=START,
+    start_date=datetime.fromisoformat("2021-01-01T00:00+00:00"),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,

@@ -39,6 +39,7 @@ def _dag(dag: Any) -> dict[str, Any]:
         "tags": sorted(dag.tags),
         "catchup": dag.catchup,
         "max_active_runs": dag.max_active_runs,
+        "start": dag.start_date and dag.start_date.isoformat(),
         "schedule": getattr(dag.timetable, "expression", None),
         "params": {name: dag.params.get_param(name).schema for name in dag.params},
         "deadline": bool(dag.deadline),

@@ -100,6 +100,15 @@ def test_the_hour_is_the_hourly_chain_in_order(inspection: dict[str, Any]) -> No
     assert inspection["dags"]["trade_hourly"]["schedule"] == "0 * * * *"
 
 
+def test_a_new_stack_trades_the_newest_hour_at_once_but_waits_for_midnight_to_retrain(
+    inspection: dict[str, Any],
+) -> None:
+    """Airflow runs the newest missed interval of a DAG that has a start date, and of no other."""
+    starts = {dag_id: dag["start"] for dag_id, dag in inspection["dags"].items()}
+    assert starts.pop("trade_hourly") == "2021-01-01T00:00:00+00:00"
+    assert set(starts.values()) == {None}
+
+
 def test_a_training_maps_over_its_windows(inspection: dict[str, Any]) -> None:
     tasks = inspection["dags"]["retrain_daily"]["tasks"]
     assert tasks["run_window"]["mapped"]
