@@ -24,7 +24,7 @@ from pipelines.settings import Settings, load_settings
 from pipelines.steps.backfill import backfill
 from pipelines.steps.build_features import build_features
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.scale]
 
 AS_OF = datetime(2024, 6, 1, 14, tzinfo=UTC)
 SYMBOLS = ("BTC/USDT", "ETH/USDT")

@@ -8,7 +8,8 @@ import pytest
 
 from pipelines.steps import HOURLY_CHAIN
 
-pytestmark = pytest.mark.airflow
+# One worker starts Airflow once.
+pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("dags")]
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 FILES = sorted(DAGS.glob("*.py"))

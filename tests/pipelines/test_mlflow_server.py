@@ -13,7 +13,7 @@ import httpx
 import psycopg
 import pytest
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.xdist_group("mlflow")]
 
 SCRIPT = Path(__file__).resolve().parents[2] / "mlflow" / "start.sh"
 PASSWORD = "a-password-of-this-test"
