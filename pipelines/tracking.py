@@ -38,6 +38,8 @@ _QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # A server that is down is a matter of seconds, then of the task's own retries.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
@@ -174,7 +176,7 @@ class Tracking:
     def write_json(self, run_id: str, name: str, tree: Any) -> None:
         """Write a JSON artifact."""
         self.client.log_text(
-            run_id, json.dumps(_plain(tree), indent=1, sort_keys=True) + "\n", name
+            run_id, json.dumps(plain_json(tree), indent=1, sort_keys=True) + "\n", name
         )
 
     def read_json(self, run_id: str, name: str) -> Any:
@@ -243,12 +245,12 @@ class Tracking:
         )
 
 
-def _plain(tree: Any) -> Any:
-    """Return `tree` with what JSON cannot say (NaN, infinity) as null."""
+def plain_json(tree: Any) -> Any:
+    """Return `tree` with what JSON cannot say (NaN, infinity) as null, for artifacts and reports."""
     if isinstance(tree, Mapping):
-        return {key: _plain(value) for key, value in tree.items()}
+        return {key: plain_json(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return [_plain(value) for value in tree]
+        return [plain_json(value) for value in tree]
     return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 

@@ -13,6 +13,7 @@ from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.plots import calibration_plot, equity_plot, window_table
 from pipelines.tables import KEY
+from pipelines.tracking import plain_json
 from pipelines.training_plan import TrainingPlan, load_plan, read_panel
 from training.panel import Panel
 
@@ -75,7 +76,7 @@ def judge(context: Context, as_of: datetime, training_id: str) -> StepReport:
         + sum(row["overlaps"] for row in windows),
     }
     gates = [
-        gate.as_json()
+        plain_json(gate.as_json())
         for gate in walk_forward_gates(
             metrics,
             results["buy_and_hold"].metrics,
@@ -88,7 +89,7 @@ def judge(context: Context, as_of: datetime, training_id: str) -> StepReport:
     compared = {f"{b}_{k}": v for b in _BASELINES for k, v in results[b].metrics.items()}
     verdicts = {f"gate.{g['name']}": "passed" if g["passed"] else "failed" for g in gates}
     tracking.log(run_id, metrics={**metrics, **compared}, tags={"judged": "true", **verdicts})
-    detail = {**_detail(training_id, gates), "metrics": metrics}
+    detail = {**_detail(training_id, gates), "metrics": plain_json(metrics)}
     return StepReport("judge", as_of, changed=True, detail=detail)
 
 

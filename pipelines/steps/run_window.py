@@ -10,6 +10,7 @@ from pipelines.clock import format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ConfigError, ContractViolation
 from pipelines.tables import KEY, OUT_OF_FOLD_SCORES
+from pipelines.tracking import plain_json
 from pipelines.training_plan import Inputs, TrainingPlan, load_plan, read_panel
 from training.panel import Panel
 from training.splits import audit_split
@@ -46,7 +47,9 @@ def run_window(context: Context, as_of: datetime, training_id: str, window: int)
     )
     metrics = _measure(context, inputs, panel, chosen, fitted, scores)
     _log(context, run_id, chosen, fitted, metrics)
-    return StepReport("run_window", as_of, changed=True, detail={**detail, "metrics": metrics})
+    return StepReport(
+        "run_window", as_of, changed=True, detail=detail | {"metrics": plain_json(metrics)}
+    )
 
 
 def _window(plan: TrainingPlan, number: int) -> Window:
