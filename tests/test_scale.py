@@ -4,6 +4,7 @@ One hour goes through it: from a simulated exchange, by Airflow's Celery worker,
 store and a ledger in PostgreSQL.
 """
 
+import os
 import shutil
 import socket
 import subprocess
@@ -19,8 +20,10 @@ import pytest
 from pipelines import stack
 from pipelines.airflow_client import trigger_hour
 from pipelines.context import Context
+from pipelines.database import embedded_server, open_databases
 from pipelines.market_simulator import SyntheticMarket, running_simulator
 from pipelines.settings import Settings, load_settings
+from pipelines.stack_plan import write_resolved_settings
 from pipelines.steps.backfill import backfill
 from pipelines.steps.build_features import build_features
 
@@ -61,9 +64,27 @@ def _server(command: list[str], port: int, log: Path) -> Iterator[None]:
         process.wait(20)
 
 
-def _create_bucket() -> None:
-    code = f"import boto3; boto3.client('s3').create_bucket(Bucket={BUCKET!r})"
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
+def _prepare(settings: Settings) -> None:
+    """Do what the containers' `prepare` service does: databases, bucket, schemas, password."""
+    databases = open_databases(settings)
+    environment = {
+        **os.environ,
+        "HOURGLASS_CONFIG": str(write_resolved_settings(settings)),
+        "HOURGLASS_DATABASE_URL": databases.server,
+        "AIRFLOW_HOME": str(settings.home / "airflow"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": databases.airflow,
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(settings.home / "passwords.json"),
+        "AIRFLOW_ADMIN_PASSWORD": "a-password-of-this-test",
+    }
+    for _ in range(2):
+        command = [sys.executable, "-W", "ignore", "-m", "pipelines.prepare"]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, done.stderr.decode()[-2000:]
+    passwords = settings.home / "passwords.json"
+    assert passwords.read_text() == '{"admin": "a-password-of-this-test"}'
+    assert passwords.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.fixture
@@ -92,7 +113,6 @@ def scaled(
             _server(["redis-server", "--port", str(redis), *options], redis, tmp_path / "redis.log")
         )
         enter(_server(moto, store, tmp_path / "store.log"))
-        _create_bucket()
         exchange = enter(running_simulator(SyntheticMarket(SYMBOLS, seed=7), now=AS_OF))
         keys = {
             "home": str(server_path / "home"),
@@ -107,7 +127,9 @@ def scaled(
             "stack.scheduled": False,
         }
         settings = load_settings(keys, environ={})
+        running.callback(embedded_server(settings.home / "postgres").cleanup)
         running.callback(stack.down, settings, say=lambda _: None)
+        _prepare(settings)
         yield settings
 
 
