@@ -15,7 +15,7 @@ from pipelines import clock
 from pipelines.settings import load_settings
 
 LOG = logging.getLogger("hourglass")
-SECRET = {"database_url": True, "lake": {"storage_options"}}
+SECRET = {"database_url": True, "lake": {"storage_options"}, "stack": {"broker_url"}}
 
 
 def as_of() -> datetime:

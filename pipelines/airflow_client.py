@@ -11,7 +11,7 @@ import httpx
 from pipelines.clock import parse_instant
 from pipelines.errors import ConfigError, SourceUnavailable
 from pipelines.settings import Settings
-from pipelines.stack_plan import airflow_url, passwords_file
+from pipelines.stack_plan import airflow_url, asks_for_password, passwords_file
 
 _POLL_SECONDS = 0.5
 _ENDED = ("success", "failed")
@@ -39,9 +39,8 @@ class AirflowClient:
 
     def _token(self, settings: Settings) -> str:
         """Log in: as anybody on loopback, with the generated password elsewhere."""
-        passwords = passwords_file(settings)
-        if passwords.is_file():
-            password = json.loads(passwords.read_text(encoding="utf-8"))["admin"]
+        if asks_for_password(settings):
+            password = json.loads(passwords_file(settings).read_text(encoding="utf-8"))["admin"]
             answer = self._ask(
                 "POST", "/auth/token", json={"username": "admin", "password": password}
             )
@@ -55,12 +54,13 @@ class AirflowClient:
         Raises
         ------
         ConfigError
-            If it has import errors, or does not appear in time.
+            If it has import errors, does not appear in time, or is paused.
         """
         deadline = time.monotonic() + patience_seconds
         while time.monotonic() < deadline:
-            if self._request("GET", f"/api/v2/dags/{dag_id}").status_code == httpx.codes.OK:
-                return
+            answer = self._request("GET", f"/api/v2/dags/{dag_id}")
+            if answer.status_code == httpx.codes.OK:
+                return _refuse_paused(answer.json())
             time.sleep(_POLL_SECONDS)
         errors = self._ask("GET", "/api/v2/importErrors")["import_errors"]
         found = errors[0]["stack_trace"].strip().splitlines()[-1] if errors else "no import error"
@@ -142,6 +142,13 @@ def trigger_hour(settings: Settings, as_of: datetime) -> dict[str, Any]:
         airflow.wait_for_dag("trade_hourly")
         run_id = airflow.trigger("trade_hourly", {"as_of": as_of.isoformat()})
         return airflow.wait_for_run("trade_hourly", run_id)
+
+
+def _refuse_paused(dag: Mapping[str, Any]) -> None:
+    if dag["is_paused"]:
+        raise ConfigError(
+            f"{dag['dag_id']} is paused in Airflow: its runs would wait", remedy="unpause it there"
+        )
 
 
 def _seconds(start: str | None, end: str | None) -> float:

@@ -26,8 +26,10 @@ from pipelines.processes import TOKEN_VARIABLE, ProcessIdentity, start_session, 
 from pipelines.settings import Settings
 from pipelines.stack_plan import (
     airflow_url,
+    asks_for_password,
     dags_folder,
     mlflow_url,
+    passwords_file,
     write_resolved_settings,
 )
 from pipelines.supervisor import state_file
@@ -79,6 +81,8 @@ def up(
             _refuse_taken_ports(settings)
             supervisor = _launch(settings)
             _wait_until_healthy(settings.home, supervisor, say)
+            if asks_for_password(settings):
+                say(f"Airflow's user is admin, the password is in {passwords_file(settings)}")
     if foreground:
         _stay(settings, say)
     return status(settings)

@@ -179,8 +179,7 @@ def _airflow_environment(settings: Settings, databases: DatabaseUrls) -> dict[st
         "AIRFLOW__CORE__FERNET_KEY": keys["fernet_key"],
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": str(stack.parallelism),
-        # Nobody but this machine reaches a loopback address; any other asks for a password.
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": str(stack.host in _LOOPBACK),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": str(not asks_for_password(settings)),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(settings)),
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
@@ -196,9 +195,18 @@ def _airflow_environment(settings: Settings, databases: DatabaseUrls) -> dict[st
     }
 
 
+def asks_for_password(settings: Settings) -> bool:
+    """Say whether Airflow asks who one is: unless only this machine reaches it."""
+    return settings.stack.host not in _LOOPBACK
+
+
 def passwords_file(settings: Settings) -> Path:
-    """Return the file of Airflow's generated password, used where it does not listen on loopback."""
-    return settings.home / "airflow" / "passwords.json"
+    """Return the file of the administrator's password, where Airflow asks for one; made once."""
+    path = settings.home / "airflow" / "passwords.json"
+    if asks_for_password(settings) and not path.is_file():
+        # Airflow would make it too, but readable by everybody.
+        write_private(path, json.dumps({"admin": secrets.token_urlsafe(18)}))
+    return path
 
 
 def _inherited(settings: Settings, databases: DatabaseUrls) -> dict[str, str]:

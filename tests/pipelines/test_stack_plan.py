@@ -56,8 +56,12 @@ def test_no_secret_is_on_a_command_line(home: Path) -> None:
 
 def test_only_a_loopback_address_is_open_to_everybody_on_the_machine(home: Path) -> None:
     for host, open_to_all in (("127.0.0.1", "True"), ("0.0.0.0", "False"), ("10.0.0.7", "False")):
-        part = _components(_settings(home, **{"stack.host": host}))["airflow-api-server"]
+        settings = _settings(home / host, **{"stack.host": host})
+        part = _components(settings)["airflow-api-server"]
         assert part.environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] == open_to_all
+        passwords = stack_plan.passwords_file(settings)
+        assert passwords.is_file() == (open_to_all == "False")
+        assert not passwords.is_file() or passwords.stat().st_mode & 0o777 == 0o600
 
 
 def test_celery_adds_a_worker_and_needs_a_broker(home: Path) -> None:
