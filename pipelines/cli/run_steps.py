@@ -19,6 +19,7 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.output import in_context, progress_bar, show, show_report
 from pipelines.context import Context, StepReport
+from pipelines.errors import ConfigError
 from pipelines.settings import Settings
 
 app = typer.Typer()
@@ -61,19 +62,44 @@ for _verb, _summary in (
 
 @app.command("train")
 def train_command(
-    as_of: AsOf = None, home: Home = None, json_output: Json = False, sets: Set = None
+    as_of: AsOf = None,
+    home: Home = None,
+    json_output: Json = False,
+    sets: Set = None,
+    at_version: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--at-version",
+            metavar="TABLE=N",
+            help="Read bars or features as of this version of the table, e.g. bars=12.",
+        ),
+    ] = None,
 ) -> None:
     """Train by purged walk-forward, log to MLflow, register the challenger."""
     settings = settings_of(home, sets)
     instant = instant_of(as_of, settings)
+    versions = _table_versions(at_version or [])
 
     def work(context: Context) -> StepReport:
         from pipelines.steps.train import train
 
         with progress_bar("training") as progress:
-            return train(context, instant, progress=progress)
+            return train(context, instant, versions, progress)
 
     show_report(in_context(settings, work, json_output), json_output)
+
+
+def _table_versions(given: list[str]) -> dict[str, int]:
+    versions = {}
+    for text in given:
+        table, _, number = text.partition("=")
+        if table not in ("bars", "features") or not number.isdigit():
+            raise ConfigError(
+                f"--at-version {text!r} does not name a version of bars or features",
+                remedy="write it as bars=12; the training's MLflow run says what it read",
+            )
+        versions[table] = int(number)
+    return versions
 
 
 @app.command("backfill")

@@ -4,7 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from pipelines.cli.run_steps import app
 from pipelines.errors import ConfigError, ContractViolation
 from pipelines.steps import plan_windows as plan_module
 from pipelines.steps.fit_challenger import fit_challenger
@@ -251,3 +253,10 @@ def test_an_empty_lake_is_refused(postgres, home):
     settings = load_settings({"home": str(home), "database_url": postgres}, environ={})
     with Context(settings) as context, pytest.raises(ContractViolation, match="does not exist yet"):
         train(context, AS_OF)
+
+
+def test_the_command_takes_table_versions_and_refuses_what_is_none(tmp_path):
+    words = ["train", "--home", str(tmp_path), "--as-of", "2024-01-31T00:00Z", "--json"]
+    refused = CliRunner().invoke(app, [*words, "--at-version", "scores=1"])
+    assert isinstance(refused.exception, ConfigError)
+    assert "'scores=1' does not name a version of bars or features" in str(refused.exception)
