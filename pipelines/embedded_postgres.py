@@ -92,6 +92,9 @@ def stop_if_unused(data_folder: Path) -> bool:
             os.close(users)
         if _postmaster(data_folder) is not None:
             _run("pg_ctl", "-w", "-t", "60", "-m", "fast", "-D", str(data_folder), "stop")
+        socket_folder = _socket_folder(data_folder)
+        if socket_folder != data_folder and socket_folder.is_dir():
+            shutil.rmtree(socket_folder, ignore_errors=True)
     return True
 
 

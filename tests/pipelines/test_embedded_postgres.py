@@ -45,6 +45,7 @@ def test_a_server_whose_path_has_spaces_and_quotes_answers(server_path: Path) ->
     finally:
         server.cleanup()
     assert postmaster_pid(server.data_folder) is None
+    assert not Path(server.get_uri().partition("host=")[2]).exists()
 
 
 def test_the_server_lives_until_its_last_user_leaves(server_path: Path) -> None:
