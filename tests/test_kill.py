@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -59,6 +60,7 @@ def simulator() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(20)
+        process.stdout.close()
 
 
 def make_settings(home: Path, url: str) -> Settings:
@@ -174,10 +176,26 @@ def fingerprint(settings: Settings, answer: Path) -> None:
                 sa.text("SELECT kind, payload, hash FROM audit ORDER BY sequence")
             )
             audit = [[row.kind, row.hash] for row in rows]
-        versions = [str(version) for version in context.registry.versions()]
-        del mlflow
+        versions = [
+            [v.version, v.training_id, str(v.train_end), v.feature_set, v.scorer_hash, v.tags]
+            for v in context.registry.versions()
+        ]
+        client = mlflow.MlflowClient(context.databases.mlflow)
+        experiments = [e.experiment_id for e in client.search_experiments()]
+        finished = sorted(
+            str(run.data.tags.get("mlflow.runName"))
+            for run in client.search_runs(experiments, "attributes.status = 'FINISHED'")
+        )
     answer.write_text(
-        json.dumps({"lake": lake, "findings": verified, "audit": audit, "versions": versions})
+        json.dumps(
+            {
+                "lake": lake,
+                "findings": verified,
+                "audit": audit,
+                "versions": versions,
+                "finished": finished,
+            }
+        )
     )
 
 
@@ -212,8 +230,8 @@ class Stages:
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
-    # Imported once, here: a fork of this process then starts at once.
-    for module in (
+    # Imported once, here, with the warnings of libraries at import: a fork then starts at once.
+    modules = (
         "great_expectations",
         "mlflow",
         "optuna",
@@ -223,8 +241,11 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
         "pipelines.steps.backfill",
         "pipelines.steps.train",
         *(f"pipelines.steps.{name}" for name in HOURLY_CHAIN),
-    ):
-        import_module(module)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for module in modules:
+            import_module(module)
     with simulator() as url:
         yield Stages(tmp_path_factory.mktemp("kill"), url)
 
