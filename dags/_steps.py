@@ -29,7 +29,7 @@ def as_of() -> datetime:
 def run_step(name: str, *arguments: Any) -> dict[str, Any]:
     """Run `pipelines.steps.<name>`, with the settings that the run's form decides; return its report."""
     from pipelines.context import Context
-    from pipelines.revision import source_revision
+    from pipelines.tracking.revision import source_revision
 
     params = get_current_context()["params"]
     settings = load_settings({key: params.get(param) or None for param, key in OVERRIDES.items()})

@@ -16,7 +16,7 @@ from _shared import AS_OF, DEFAULT_ARGS, scheduled
 from _steps import step_task
 from airflow.sdk import CronTriggerTimetable, Param, dag
 
-from pipelines.airflow_links import MlflowRun
+from pipelines.airflow.links import MlflowRun
 
 TRIALS = Param(
     None,

@@ -45,7 +45,7 @@ SLA = SETTINGS.stack.sla_minutes
     deadline=DeadlineAlert(
         reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
         interval=timeframe_delta(SETTINGS.timeframe) + timedelta(minutes=SLA),
-        callback=SyncCallback("pipelines.deadlines.record_late_hour", {"sla_minutes": SLA}),
+        callback=SyncCallback("pipelines.airflow.deadlines.record_late_hour", {"sla_minutes": SLA}),
     ),
 )
 def trade_hourly():

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pipelines.database import DatabaseUrls
     from pipelines.lake import Lake
     from pipelines.ledger import Ledger
-    from pipelines.registry import Registry
     from pipelines.sources.exchange import ExchangeSource
+    from pipelines.tracking.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Context:
     @cached_property
     def registry(self) -> "Registry":
         """The model registry."""
-        from pipelines.registry import Registry
+        from pipelines.tracking.registry import Registry
 
         return Registry(self.settings, self.databases)
 

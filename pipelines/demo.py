@@ -22,13 +22,14 @@ from urllib.request import urlopen
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from pipelines import clock, stack
-from pipelines.airflow_client import trigger_hour
+from pipelines import clock
+from pipelines.airflow.client import trigger_hour
 from pipelines.clock import format_instant
 from pipelines.context import Context
 from pipelines.errors import SourceUnavailable
 from pipelines.replay import replay
 from pipelines.settings import Settings
+from pipelines.stack import lifecycle as stack
 from pipelines.status import status
 from pipelines.steps.backfill import backfill
 from pipelines.steps.build_features import build_features

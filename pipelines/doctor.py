@@ -104,7 +104,7 @@ def _mlflow(context: Context) -> str:
 
 
 def _airflow(_: Context) -> str:
-    from pipelines.stack import dags_folder
+    from pipelines.stack.lifecycle import dags_folder
 
     folder = dags_folder()
     found = sorted(path.stem for path in folder.glob("[!_]*.py"))
@@ -127,7 +127,7 @@ def _clock_skew(context: Context) -> str:
 
 
 def _ports(context: Context) -> str:
-    from pipelines.stack import status
+    from pipelines.stack.lifecycle import status
 
     stack = context.settings.stack
     if status(context.settings):

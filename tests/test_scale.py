@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import stack
-from pipelines.airflow_client import trigger_hour
+from pipelines.airflow.client import trigger_hour
 from pipelines.context import Context
 from pipelines.database import embedded_server, open_databases
 from pipelines.market_simulator import SyntheticMarket, running_simulator
 from pipelines.settings import Settings, load_settings
-from pipelines.stack_plan import write_resolved_settings
+from pipelines.stack import lifecycle as stack
+from pipelines.stack.plan import write_resolved_settings
 from pipelines.steps.backfill import backfill
 from pipelines.steps.build_features import build_features
 
@@ -77,7 +77,7 @@ def _prepare(settings: Settings) -> None:
         "AIRFLOW_ADMIN_PASSWORD": "a-password-of-this-test",
     }
     for _ in range(2):
-        command = [sys.executable, "-W", "ignore", "-m", "pipelines.prepare"]
+        command = [sys.executable, "-W", "ignore", "-m", "pipelines.stack.prepare"]
         done = subprocess.run(
             command, env=environment, capture_output=True, check=False, timeout=120
         )

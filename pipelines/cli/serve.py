@@ -76,7 +76,7 @@ def up_command(
     sets: Set = None,
 ) -> None:
     """Start PostgreSQL, MLflow and Airflow under a supervisor."""
-    from pipelines.stack import up
+    from pipelines.stack.lifecycle import up
 
     settings = settings_of(home, sets)
     show(quietly(lambda: up(settings, foreground=foreground), json_output, settings), json_output)
@@ -85,7 +85,7 @@ def up_command(
 @app.command("down")
 def down_command(home: Home = None, json_output: Json = False, sets: Set = None) -> None:
     """Stop exactly what `hourglass up` started."""
-    from pipelines.stack import down
+    from pipelines.stack.lifecycle import down
 
     settings = settings_of(home, sets)
     show(quietly(lambda: down(settings), json_output, settings), json_output)

@@ -7,10 +7,10 @@ from typing import Any
 import polars as pl
 
 from evaluation.backtest import backtest
-from pipelines.book_terms import known_filters, traded_symbols
 from pipelines.clock import format_instant, timeframe_delta
 from pipelines.context import Context
 from pipelines.errors import ConfigError, ContractViolation
+from pipelines.ledger.terms import known_filters, traded_symbols
 from serving.books import FEATURES_READ, SCORES_READ, STRATEGIES
 
 _KEY = ("venue", "symbol", "known_at")

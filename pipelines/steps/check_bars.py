@@ -12,8 +12,8 @@ from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.ingestion import Market, markets, read_market
 from pipelines.quality import CheckResult, contract_checks
-from pipelines.quality_page import write_quality_page
-from pipelines.series_checks import SERIES_CHECKS, Hour, check_series
+from pipelines.quality.page import write_quality_page
+from pipelines.quality.series_checks import SERIES_CHECKS, Hour, check_series
 from pipelines.tables import KEY, QUALITY, QUARANTINE
 
 # A week of hours: enough for the volatility before a jump and for gaps somebody may still mend.
@@ -131,7 +131,7 @@ def _page(context: Context) -> Path:
 
 
 def _write_pages(context: Context, as_of: datetime) -> Path:
-    from pipelines.expectations import write_data_docs
+    from pipelines.quality.expectations import write_data_docs
 
     frames = {}
     for market in markets(context.settings):

@@ -9,7 +9,6 @@ import polars as pl
 from features.registry import Feature, registered
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
-from pipelines.feature_health import constant_columns, undefined_shares
 from pipelines.lake import Lake
 from pipelines.quality import (
     ALL,
@@ -20,6 +19,7 @@ from pipelines.quality import (
     validate,
     violation,
 )
+from pipelines.quality.feature_health import constant_columns, undefined_shares
 from pipelines.settings import Settings
 from pipelines.steps.build_features import feature_identity, read_bars
 from pipelines.tables import FEATURES, KEY, Column, Table

@@ -6,8 +6,8 @@ from typing import Any
 from pipelines.clock import format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
-from pipelines.plots import importance_plot
-from pipelines.training_plan import TrainingPlan, load_plan, read_panel, run_of
+from pipelines.tracking.plan import TrainingPlan, load_plan, read_panel, run_of
+from pipelines.tracking.plots import importance_plot
 from training.panel import Panel
 from training.walk_forward import FittedSpan, fit_span
 

@@ -11,10 +11,10 @@ from evaluation.gates import walk_forward_gates
 from pipelines.clock import format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
-from pipelines.plots import calibration_plot, equity_plot, window_table
 from pipelines.tables import KEY
-from pipelines.tracking import plain_json
-from pipelines.training_plan import TrainingPlan, load_plan, read_panel
+from pipelines.tracking.plan import TrainingPlan, load_plan, read_panel
+from pipelines.tracking.plots import calibration_plot, equity_plot, window_table
+from pipelines.tracking.runs import plain_json
 from training.panel import Panel
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from typing import Any
 from pipelines.clock import format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ConfigError, ContractViolation
-from pipelines.search import Progress, SearchResult, run_search
-from pipelines.training_plan import (
+from pipelines.tracking.plan import (
     PLAN_FILE,
     Inputs,
     TrainingPlan,
@@ -19,6 +18,7 @@ from pipelines.training_plan import (
     run_of,
     training_id,
 )
+from pipelines.tracking.search import Progress, SearchResult, run_search
 from training.models import model_class
 from training.models.protocol import Trial
 from training.panel import Panel

@@ -8,7 +8,7 @@ from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.ledger import Book
 from pipelines.steps.judge import GATES_FILE
-from pipelines.training_plan import TrainingPlan, load_plan, run_of
+from pipelines.tracking.plan import TrainingPlan, load_plan, run_of
 
 _DECIDER = "register"
 _ON_CARD = (

@@ -10,8 +10,8 @@ from pipelines.clock import format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ConfigError, ContractViolation
 from pipelines.tables import KEY, OUT_OF_FOLD_SCORES
-from pipelines.tracking import plain_json
-from pipelines.training_plan import Inputs, TrainingPlan, load_plan, read_panel
+from pipelines.tracking.plan import Inputs, TrainingPlan, load_plan, read_panel
+from pipelines.tracking.runs import plain_json
 from training.panel import Panel
 from training.splits import audit_split
 from training.walk_forward import FittedSpan, Window, fit_span, score_rows

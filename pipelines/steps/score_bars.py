@@ -9,7 +9,7 @@ from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.tables import KEY, SCORES
-from pipelines.training_plan import feature_set_of
+from pipelines.tracking.plan import feature_set_of
 from serving.scorer import Scorer, score_frame
 
 

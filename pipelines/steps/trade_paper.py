@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from pipelines.book_terms import Terms, current_terms, held_symbols, known_filters
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.ledger import Hour, Standing
-from pipelines.ledger_rows import BookHour
+from pipelines.ledger.rows import BookHour
+from pipelines.ledger.terms import Terms, current_terms, held_symbols, known_filters
 from serving.books import (
     FEATURES_READ,
     SCORES_READ,

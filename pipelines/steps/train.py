@@ -5,12 +5,12 @@ from datetime import datetime
 
 from pipelines.clock import check_as_of
 from pipelines.context import Context, StepReport
-from pipelines.search import Progress
 from pipelines.steps.fit_challenger import fit_challenger
 from pipelines.steps.judge import judge
 from pipelines.steps.plan_windows import plan_windows
 from pipelines.steps.register import register
 from pipelines.steps.run_window import run_window
+from pipelines.tracking.search import Progress
 
 
 def train(

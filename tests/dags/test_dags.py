@@ -15,7 +15,7 @@ DAGS = Path(__file__).resolve().parents[2] / "dags"
 FILES = sorted(DAGS.glob("*.py"))
 # Light modules of the shell that a DAG may import when it is parsed.
 LIGHT = {
-    "pipelines.airflow_links",
+    "pipelines.airflow",
     "pipelines.clock",
     "pipelines.errors",
     "pipelines.settings",

@@ -13,11 +13,11 @@ import pytest
 import sqlalchemy as sa
 
 from evaluation.backtest import BacktestResult, backtest
-from pipelines.book_terms import Terms
 from pipelines.context import Context
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
 from pipelines.ledger import Ledger
-from pipelines.ledger_schema import equity, fills, orders, postings, risk_events
+from pipelines.ledger.schema import equity, fills, orders, postings, risk_events
+from pipelines.ledger.terms import Terms
 from pipelines.market_simulator import SyntheticMarket, running_simulator
 from pipelines.settings import load_settings
 from pipelines.steps.backtest import backtest_model
@@ -155,7 +155,7 @@ def rows(context: Context, table: sa.Table) -> list[tuple[Any, ...]]:
 
 
 def everything(context: Context) -> dict[str, list[tuple[Any, ...]]]:
-    from pipelines.ledger_schema import metadata
+    from pipelines.ledger.schema import metadata
 
     return {name: rows(context, table) for name, table in metadata.tables.items()}
 
@@ -260,7 +260,7 @@ def test_an_hour_is_written_whole_or_not_at_all(world, monkeypatch) -> None:
     context = world()
     trade(context, 1, 5)
     before = everything(context)
-    from pipelines import ledger_hours
+    from pipelines.ledger import hours as ledger_hours
 
     def power_cut(*_: Any) -> None:
         raise KeyboardInterrupt

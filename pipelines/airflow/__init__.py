@@ -1,0 +1,1 @@
+"""What Airflow needs of us: a client of its API, links, deadline callbacks."""

@@ -1,0 +1,230 @@
+"""The paper ledger: books, their hours, promotions, and the audit of all of it. Append-only.
+
+Every hour of all books is one transaction under the ledger's lock, so two schedulers by mistake
+write each hour once. Positions and cash are folds over postings; before an hour is traded they are
+checked against the engine state it starts from.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipelines.clock import format_instant
+from pipelines.errors import ContractViolation, SourceUnavailable
+from pipelines.ledger.audit import append_audit
+from pipelines.ledger.books import (
+    RETIRED,
+    Book,
+    Promotion,
+    Standing,
+    add_event,
+    champion_of,
+    insert_book,
+    read_books,
+    read_promotions,
+    read_standings,
+)
+from pipelines.ledger.checks import all_findings
+from pipelines.ledger.hours import Folds, Hour
+from pipelines.ledger.migration import lock_ledger, migrate
+from pipelines.ledger.rows import id_of
+from pipelines.ledger.schema import equity, promotions
+from pipelines.ledger.status import describe_ledger
+from serving.books import STRATEGIES
+from serving.state import to_counts, to_decimal
+
+__all__ = ["Book", "Hour", "Ledger", "Promotion", "Standing"]
+
+
+class Ledger:
+    """The ledger of one PostgreSQL database; migrates on construction.
+
+    Raises
+    ------
+    SourceUnavailable
+        If the database does not answer.
+    ContractViolation
+        If it was written by a newer version.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = sa.create_engine(
+            url,
+            pool_size=2,
+            pool_pre_ping=True,
+            connect_args={"options": "-c timezone=UTC"},
+        )
+        self._folds = Folds()
+        try:
+            with _answers():
+                migrate(self._engine)
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    def open_book(
+        self,
+        name: str,
+        *,
+        strategy: str,
+        model_version: str | None = None,
+        opened_at: datetime,
+        initial_cash: float,
+        reason: str,
+        decided_by: str,
+    ) -> Book:
+        """Open a book, or return it if it stands: the first bar it trades is known after `opened_at`.
+
+        Raises
+        ------
+        ContractViolation
+            If a book of this name was opened otherwise, or the strategy is not known.
+        """
+        if strategy not in STRATEGIES or (strategy == "model") != (model_version is not None):
+            raise ContractViolation(
+                f"book {name}: strategy {strategy!r} with model version {model_version!r}",
+                remedy=f"strategies are {', '.join(STRATEGIES)}; only a model has a version",
+            )
+        cash = to_decimal(to_counts(initial_cash))
+        wanted = Book(id_of("book", name), name, strategy, model_version, opened_at, cash)
+        with self._write() as connection:
+            standing = next((b for b in read_books(connection) if b.name == name), None)
+            if standing is None:
+                insert_book(connection, wanted, reason, decided_by)
+                return wanted
+        same = ("strategy", "model_version", "opened_at", "initial_cash")
+        if any(getattr(standing, key) != getattr(wanted, key) for key in same):
+            raise ContractViolation(
+                f"book {name} was opened as {standing}, not as {wanted}",
+                remedy="give the new book another name",
+            )
+        return standing
+
+    def retire_book(self, name: str, *, at: datetime, reason: str, decided_by: str) -> bool:
+        """Let the bar known at `at` be the last the book trades; False if it is retired already."""
+        with self._write() as connection:
+            book = next((b for b in read_books(connection) if b.name == name), None)
+            if book is None:
+                raise ContractViolation(f"book {name} does not exist", remedy="`hourglass status`")
+            if book.retired_at is not None:
+                return False
+            add_event(connection, book, at, RETIRED, {}, reason, decided_by)
+            return True
+
+    def books(self) -> list[Book]:
+        """Return every book ever opened, by opening and name."""
+        with self._read() as connection:
+            return read_books(connection)
+
+    def live_books(self, as_of: datetime) -> list[Book]:
+        """Return the books that trade the bar known at `as_of`."""
+        return [book for book in self.books() if book.is_live(as_of)]
+
+    def promote(
+        self, version: str, *, effective_from: datetime, reason: str, decided_by: str
+    ) -> bool:
+        """Make `version` the champion from an instant on; False if it is that from then on already.
+
+        Raises
+        ------
+        ContractViolation
+            If the instant is not after the newest promotion: the past is not rewritten.
+        """
+        with self._write() as connection:
+            standing = read_promotions(connection)
+            if any(p.version == version and p.effective_from == effective_from for p in standing):
+                return False
+            newest = standing[-1] if standing else None
+            if newest and effective_from <= newest.effective_from:
+                raise ContractViolation(
+                    f"promotion of {version} from {format_instant(effective_from)} is not after "
+                    f"that of {newest.version} from {format_instant(newest.effective_from)}",
+                    remedy="promote from a later instant",
+                )
+            if newest and newest.version == version:
+                return False
+            values = {
+                "effective_from": effective_from,
+                "version": version,
+                "previous": newest.version if newest else None,
+                "reason": reason,
+                "decided_by": decided_by,
+            }
+            key = id_of("promotion", effective_from, version)
+            connection.execute(sa.insert(promotions).values(promotion_id=key, **values))
+            payload = {k: v for k, v in values.items() if k != "effective_from"}
+            append_audit(connection, effective_from, "promotion", payload)
+            return True
+
+    def promotions(self) -> list[Promotion]:
+        """Return all promotions, oldest first."""
+        with self._read() as connection:
+            return read_promotions(connection)
+
+    def champion_at(self, as_of: datetime) -> str | None:
+        """Return the version whose role was champion at `as_of`; None before the first promotion."""
+        promotion = champion_of(self.promotions(), as_of)
+        return promotion.version if promotion else None
+
+    def last_traded_at(self) -> datetime | None:
+        """Return the newest hour any book has traded."""
+        with self._read() as connection:
+            newest: datetime | None = connection.scalar(sa.select(sa.func.max(equity.c.known_at)))
+        return newest
+
+    def standings(self) -> list[Standing]:
+        """Return where every book stands."""
+        with self._read() as connection:
+            return read_standings(connection)
+
+    @contextmanager
+    def hour(self) -> Iterator[Hour]:
+        """Open the transaction of one hour, alone: all of it is written, or nothing."""
+        with self._write() as connection:
+            yield Hour(self._folds, connection)
+
+    def status(self, as_of: datetime) -> dict[str, Any]:
+        """Return champion, books and health as plain JSON types, as things stood at `as_of`.
+
+        ``{"champion": {"version", "since"} or None, "books": [{"book", "role", "model_version",
+        "equity", "cash", "orders", "fills", "positions": [{"symbol", "quantity", "entry", "stop"}]}],
+        "ledger": {"balanced", "audit_chain"}}``; `entry` is the average cost with fees, `stop` is
+        null where there is none.
+        """
+        with self._read() as connection:
+            return describe_ledger(connection, as_of)
+
+    def verify(self) -> list[str]:
+        """Recompute balances, positions, the audit chain and every hour's digest; return what is wrong."""
+        with self._read() as connection:
+            return all_findings(connection)
+
+    @contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        with _answers(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        with _answers(), self._engine.begin() as connection:
+            lock_ledger(connection)
+            yield connection
+
+
+@contextmanager
+def _answers() -> Iterator[None]:
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+        first_line = str(error.orig).strip().splitlines()[0]
+        raise SourceUnavailable(
+            f"the ledger's database does not answer: {first_line}",
+            remedy="start it, then run the same command again: the hour was not written",
+        ) from error

@@ -1,6 +1,0 @@
-"""Alembic runs inside the connection and transaction that `pipelines.ledger_migration` hands over."""
-
-from alembic import context
-
-context.configure(connection=context.config.attributes["connection"])
-context.run_migrations()

@@ -1,0 +1,1 @@
+"""The local stack: PostgreSQL, MLflow and Airflow under one supervisor."""

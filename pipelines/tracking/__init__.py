@@ -1,0 +1,1 @@
+"""MLflow and Optuna: training runs, searches, the registry of models."""
