@@ -10,6 +10,8 @@ the checks that failed.
 nothing depends on it.
 """
 
+from datetime import timedelta
+
 from _shared import AS_OF, DEFAULT_ARGS, scheduled
 from _steps import step_task
 from airflow.sdk import CronTriggerTimetable, dag
@@ -17,7 +19,9 @@ from airflow.sdk import CronTriggerTimetable, dag
 
 @dag(
     # Between two hours; without a start date a missed day is not made up for.
-    schedule=scheduled(CronTriggerTimetable("40 0 * * *", timezone="UTC")),
+    schedule=scheduled(
+        CronTriggerTimetable("40 0 * * *", timezone="UTC", run_immediately=timedelta(0))
+    ),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,

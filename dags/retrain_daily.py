@@ -12,6 +12,8 @@ costs, and registers it. From the next bar on it trades a book of its own beside
 third task shows what was tried. The champion goes on trading all the while.
 """
 
+from datetime import timedelta
+
 from _shared import AS_OF, DEFAULT_ARGS, scheduled
 from _steps import step_task
 from airflow.sdk import CronTriggerTimetable, Param, dag
@@ -29,7 +31,9 @@ TRIALS = Param(
 
 @dag(
     # After the first hour of the day; without a start date a missed day is not made up for.
-    schedule=scheduled(CronTriggerTimetable("15 0 * * *", timezone="UTC")),
+    schedule=scheduled(
+        CronTriggerTimetable("15 0 * * *", timezone="UTC", run_immediately=timedelta(0))
+    ),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,

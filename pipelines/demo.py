@@ -58,7 +58,7 @@ def run_demo(settings: Settings, *, headless: bool, console: Console, draw: Draw
         Title to a context manager that yields `progress(done, total, text)`.
     """
     began = time.perf_counter()
-    settings = _for_the_demo(settings)
+    settings = _for_the_demo(settings, scheduled=not headless)
     with ExitStack() as cleanup:
         cleanup.enter_context(_simulator(settings, console))
         with Context(settings) as context:
@@ -82,12 +82,13 @@ def run_demo(settings: Settings, *, headless: bool, console: Console, draw: Draw
     return summary
 
 
-def _for_the_demo(settings: Settings) -> Settings:
-    """Point the settings at a simulator and at free ports."""
+def _for_the_demo(settings: Settings, *, scheduled: bool) -> Settings:
+    """Point the settings at a simulator and at free ports; a demo that stays up trades on by itself."""
     ports = settings.stack.model_copy(
         update={
             "airflow_port": _free_port(settings.stack.host, settings.stack.airflow_port),
             "mlflow_port": _free_port(settings.stack.host, settings.stack.mlflow_port),
+            "scheduled": scheduled,
         }
     )
     exchange = settings.exchange.model_copy(
