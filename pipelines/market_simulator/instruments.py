@@ -127,8 +127,10 @@ def instrument(exchange: str, base: str, quote: str, listed_at: int) -> Instrume
     if quote == "KRW":
         tick_decimals, minimum = 4 - _magnitude(price * KRW_PER_DOLLAR), 5_000.0
     else:
-        fewest = 1 if exchange == "binance_perp" and price >= 10_000 else 2
-        tick_decimals, minimum = min(8, max(fewest, 5 - _magnitude(price))), 5.0
+        perpetual = exchange == "binance_perp"
+        fewest = 1 if perpetual and price >= 10_000 else 2
+        digits = 5 if perpetual else 6
+        tick_decimals, minimum = min(8, max(fewest, digits - _magnitude(price))), 5.0
     return Instrument(
         exchange=exchange,
         id=f"{quote}-{base}" if exchange == "upbit_spot" else f"{base}{quote}",

@@ -20,7 +20,7 @@ taker flow, but moves prices only through `a`, which `signal` sets.
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ from pipelines.market_simulator.instruments import coin
 Floats = npt.NDArray[np.float64]
 
 EPOCH = 1_501_545_600_000  # 2017-08-01T00:00Z, before the first bar any market serves
+SCALED_AT = 1_735_689_600_000  # 2025-01-01T00:00Z, when prices are at the scale of their coin
 BLOCK = 4096  # hours
 HOURS_A_YEAR = 8760.0
 
@@ -214,8 +215,9 @@ class CoinPath:
         self._mood = AutoRegression(6.0, 0.30, start)
         self._activity = AutoRegression(10 * 24.0, 0.50, start)
         self._last_outlook = 0.0
-        self._log_price = math.log(self._coin.price) + self._expected_drag()
+        self._log_price = 0.0
         self._blocks: list[CoinBlock] = []
+        self._set_scale()
 
     def block(self, index: int) -> CoinBlock:
         """Return block `index`, generating those before it on the way."""
@@ -223,11 +225,24 @@ class CoinPath:
             self._blocks.append(self._generate(len(self._blocks)))
         return self._blocks[index]
 
-    def _expected_drag(self) -> float:
-        # A martingale's median falls by half its variance: start higher, so that the median of 2024
-        # is the coin's scale. The same constant for every seed, hence no news of the future.
-        variance = (self._coin.beta * FACTOR_VOLATILITY) ** 2 + self._coin.volatility**2
-        return 0.5 * variance * 6.5
+    def _set_scale(self) -> None:
+        """Multiply all prices by the constant that makes the coin's scale its price at `SCALED_AT`.
+
+        A martingale wanders over years to levels at which a tick would be a tenth of the price. No
+        return, hence nothing that is free of scale, depends on the constant.
+        """
+        index, hour = divmod(hours_since_epoch(SCALED_AT), BLOCK)
+        shift = math.log(self._coin.price) - float(self.block(index).log_price[hour])
+        self._log_price += shift
+        self._blocks = [
+            replace(
+                block,
+                log_price=block.log_price + shift,
+                log_high=block.log_high + shift,
+                log_low=block.log_low + shift,
+            )
+            for block in self._blocks
+        ]
 
     def _generate(self, index: int) -> CoinBlock:
         generator = stream(self._factor.seed, self._name, index)

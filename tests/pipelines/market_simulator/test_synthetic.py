@@ -69,7 +69,8 @@ def test_other_symbols_change_nothing():
 def test_another_seed_is_another_history():
     one = fetch(SyntheticMarket(["BTC/USDT"], seed=1), "BTC/USDT")
     two = fetch(SyntheticMarket(["BTC/USDT"], seed=2), "BTC/USDT")
-    assert not np.isclose(one.values[CLOSE], two.values[CLOSE]).any()
+    # Both are at the coin's scale at one instant, and may cross now and then.
+    assert np.isclose(one.values[CLOSE], two.values[CLOSE]).mean() < 1e-3
 
 
 def test_bars_are_valid_and_never_miss_an_hour(synthetic):
