@@ -18,10 +18,10 @@ class LabelConfig(BaseModel):
         24, ge=1, description="Time barrier of a label, or its fixed horizon, in bars."
     )
     take_profit: float = Field(
-        1.5, gt=0, description="Upper barrier, in units of volatility over the horizon."
+        1.0, gt=0, description="Upper barrier, in units of volatility over the horizon."
     )
     stop_loss: float = Field(
-        1.5, gt=0, description="Lower barrier, in units of volatility over the horizon."
+        1.0, gt=0, description="Lower barrier, in units of volatility over the horizon."
     )
     volatility_window: int = Field(
         72,

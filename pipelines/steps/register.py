@@ -8,7 +8,7 @@ from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.ledger import Book
 from pipelines.steps.judge import GATES_FILE
-from pipelines.tracking.plan import TrainingPlan, load_plan, run_of
+from pipelines.tracking.plan import TrainingPlan, feature_set_of, load_plan, run_of
 
 _DECIDER = "register"
 _ON_CARD = (
@@ -29,8 +29,8 @@ def register(context: Context, as_of: datetime, training_id: str) -> StepReport:
     """Register the training's model and open its book; the first model of all becomes champion.
 
     The book trades from the first bar after `as_of`. Where more challengers than
-    `books.max_challengers` have a book, the oldest are retired. The ledger decides, the registry's
-    aliases follow it.
+    `books.max_challengers` have a book, the oldest are retired, and so is every model of a feature set
+    that is no longer built. The ledger decides, the registry's aliases follow it.
 
     Reads: the judged training.
     Writes: the model version with its card and tags; the ledger (book, promotion, retirements); the
@@ -82,6 +82,7 @@ def _open_book(context: Context, plan: TrainingPlan, version: str) -> tuple[str,
             reason="first model: there was no champion before it",
             decided_by=_DECIDER,
         )
+    superseded = _supersede(context, plan, version)
     newest = ledger.promotions()[-1]
     living = [b for b in ledger.books() if b.model_version and b.retired_at is None]
     challengers = sorted(
@@ -91,21 +92,52 @@ def _open_book(context: Context, plan: TrainingPlan, version: str) -> tuple[str,
     keep = context.settings.books.max_challengers
     surplus = challengers[: max(len(challengers) - keep, 0)]
     for book in surplus:
-        _retire(context, book, plan, keep)
+        _retire(context, book, plan, f"more than {keep} challengers; this was the oldest")
     context.registry.mirror(
         champion=newest.version,
         challengers=[b.model_version for b in challengers[len(surplus) :] if b.model_version],
         previous=newest.previous,
     )
-    return newest.version, [book.name for book in surplus]
+    return newest.version, [book.name for book in (*superseded, *surplus)]
 
 
-def _retire(context: Context, book: Book, plan: TrainingPlan, keep: int) -> None:
+def _supersede(context: Context, plan: TrainingPlan, version: str) -> list[Book]:
+    """Retire the models whose feature set the lake no longer holds; the new one succeeds a champion.
+
+    Nothing can be scored with such a model, and one that cannot be scored stops the hourly chain.
+    """
+    current = feature_set_of(context)
+    if plan.feature_set != current:
+        return []
+    info = context.registry.version_info
+    gone = [
+        book
+        for book in context.ledger.books()
+        if book.model_version
+        and book.retired_at is None
+        and info(book.model_version).feature_set != current
+    ]
+    champion = context.ledger.promotions()[-1]
+    if champion.version in {book.model_version for book in gone}:
+        step = timeframe_delta(context.settings.timeframe)
+        traded = context.ledger.last_traded_at() or plan.as_of
+        context.ledger.promote(
+            version,
+            effective_from=max(plan.as_of, traded, champion.effective_from) + step,
+            reason=f"the feature set of version {champion.version} is no longer built",
+            decided_by=_DECIDER,
+        )
+    for book in gone:
+        _retire(context, book, plan, "its feature set is no longer built")
+    return gone
+
+
+def _retire(context: Context, book: Book, plan: TrainingPlan, reason: str) -> None:
     traded = context.ledger.last_traded_at()
     context.ledger.retire_book(
         book.name,
         at=max(plan.as_of, traded or plan.as_of),
-        reason=f"more than {keep} challengers; this was the oldest",
+        reason=reason,
         decided_by=_DECIDER,
     )
 

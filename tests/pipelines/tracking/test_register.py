@@ -53,3 +53,19 @@ def test_what_a_kill_left_out_of_a_registration_is_added(world, monkeypatch):
         assert [v.version for v in context.registry.versions()] == ["1"]
         assert [book.name for book in context.ledger.books()] == ["model-1"]
         assert context.ledger.champion_at(AS_OF + HOUR) == "1"
+
+
+def test_a_champion_of_a_feature_set_that_is_gone_is_succeeded_by_the_next_model(world):
+    with world.open() as context:
+        train(context, AS_OF - HOUR)
+        context.lake.set_metadata("features", {"feature_set": "set-2"})
+        report = train(context, AS_OF)
+        assert report.detail["champion"] == "2"
+        assert report.detail["retired_books"] == ["model-1"]
+        first, second = context.ledger.promotions()
+        assert (second.version, second.previous) == ("2", "1")
+        assert second.effective_from == AS_OF + HOUR
+        assert "feature set of version 1" in second.reason
+        assert first.effective_from < second.effective_from
+        assert [book.name for book in context.ledger.live_books(AS_OF + HOUR)] == ["model-2"]
+        assert not train(context, AS_OF).changed
