@@ -4,6 +4,8 @@ Everything that is not one of these is a bug and surfaces as itself.
 """
 
 import errno
+import re
+from collections.abc import Iterator
 
 
 class HourglassError(Exception):
@@ -60,24 +62,74 @@ class SourceUnavailable(HourglassError):
 def policy_error(error: BaseException) -> HourglassError | None:
     """Say which policy an error of a library falls under, or None if it is a bug.
 
-    A full or unwritable disk and a database that went away are the world's: the same command works
-    once they are mended.
+    A full or unwritable disk, a database that went away and a tracking server that cannot be
+    reached or fails (5xx) are the world's: the same command works once they are mended. What MLflow
+    and Optuna wrap is looked for under their own errors; the rest of theirs are bugs.
     """
-    from sqlalchemy.exc import InterfaceError, OperationalError
-
     if isinstance(error, HourglassError):
         return error
-    if isinstance(error, OperationalError | InterfaceError):
-        return SourceUnavailable(
-            f"the database did not answer: {str(error.orig).strip().splitlines()[0]}",
-            remedy="see `hourglass doctor`, then run the same command again",
-        )
-    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-        return SourceUnavailable(
-            f"cannot write {error.filename or 'to the disk'}: {error.strerror}",
-            remedy="free space or mend the folder's permissions, then run the same command again",
-        )
-    return None
+    links = list(_links(error)) if _is_of(error, "mlflow", "optuna", "requests") else [error]
+    found = (_of_database(link) or _of_disk(link) or _of_server(link) for link in links)
+    return next((refusal for refusal in found if refusal is not None), None)
 
 
-_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+def root_reason(error: BaseException) -> str:
+    """Return the innermost system error in words ("Connection refused"), else the first line."""
+    reasons = [link.strerror for link in _links(error) if isinstance(link, OSError)]
+    words = [reason for reason in reasons if reason]
+    return words[-1] if words else (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _of_database(error: BaseException) -> HourglassError | None:
+    from sqlalchemy.exc import InterfaceError, OperationalError
+
+    if not isinstance(error, OperationalError | InterfaceError):
+        return None
+    return SourceUnavailable(
+        f"the database did not answer: {str(error.orig).strip().splitlines()[0]}",
+        remedy="see `hourglass doctor`, then run the same command again",
+    )
+
+
+def _of_disk(error: BaseException) -> HourglassError | None:
+    if not isinstance(error, OSError) or error.errno not in _DISK_ERRORS:
+        return None
+    return SourceUnavailable(
+        f"cannot write {error.filename or 'to the disk'}: {error.strerror}",
+        remedy="free space or mend the folder's permissions, then run the same command again",
+    )
+
+
+def _of_server(error: BaseException) -> HourglassError | None:
+    unreachable = _is_of(error, "requests") and type(error).__name__ in _UNREACHABLE
+    failed = _is_of(error, "mlflow") and _SERVER_FAILED.search(str(error)) is not None
+    if not unreachable and not failed:
+        return None
+    return SourceUnavailable(
+        f"the MLflow server did not answer: {root_reason(error)}",
+        remedy="start it (`hourglass up`) or mend mlflow.tracking_uri, then run the same command again",
+    )
+
+
+def _is_of(error: BaseException, *packages: str) -> bool:
+    return type(error).__module__.partition(".")[0] in packages
+
+
+def _links(error: BaseException) -> Iterator[BaseException]:
+    """Walk from an error to what it was raised from, or while handling what."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+_DISK_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+)
+_UNREACHABLE = frozenset(
+    {"ConnectionError", "ConnectTimeout", "ReadTimeout", "RetryError", "ChunkedEncodingError"}
+)
+# As MLflow's client words an answer of 500 or above, and the server's own error codes for them.
+_SERVER_FAILED = re.compile(
+    r"failed with error code 5\d\d|^(INTERNAL_ERROR|TEMPORARILY_UNAVAILABLE):|^5\d\d Server Error"
+)

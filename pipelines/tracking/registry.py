@@ -20,7 +20,7 @@ import numpy.typing as npt
 import serving
 from pipelines.clock import format_instant, parse_instant
 from pipelines.database import DatabaseUrls
-from pipelines.errors import ContractViolation, SourceUnavailable
+from pipelines.errors import ContractViolation, SourceUnavailable, policy_error, root_reason
 from pipelines.settings import Settings
 from pipelines.tracking.runs import Tracking
 from serving.scorer import Scorer
@@ -187,7 +187,7 @@ class Registry:
         except MlflowException as error:
             if error.error_code not in _NO_SUCH_VERSION:
                 raise SourceUnavailable(
-                    f"MLflow does not answer: {str(error).splitlines()[0]}",
+                    f"MLflow does not answer: {root_reason(error)}",
                     remedy="`hourglass doctor` says what is down",
                 ) from error
             raise ContractViolation(
@@ -268,6 +268,8 @@ class Registry:
                 try:
                     arrived = download_artifacts(artifact_uri=uri, dst_path=partial)
                 except (OSError, MlflowException) as error:
+                    if (refusal := policy_error(error)) is not None:
+                        raise refusal from error
                     raise ContractViolation(
                         f"the files of model version {info.version} are not at {uri}",
                         remedy="restore the artifacts, or train again",

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 
 from pipelines.clock import format_instant
 from pipelines.database import DatabaseUrls
-from pipelines.errors import SourceUnavailable
+from pipelines.errors import ConfigError, SourceUnavailable, policy_error, root_reason
 from pipelines.settings import Settings
 from pipelines.tracking.revision import source_revision
 
@@ -67,6 +67,8 @@ class Tracking:
         ------
         SourceUnavailable
             If neither the server nor the database answers.
+        ConfigError
+            If what answers is no MLflow server.
         """
         _quieten()
         import mlflow
@@ -82,8 +84,13 @@ class Tracking:
                 client.search_experiments(max_results=1)
         except (MlflowException, sa.exc.OperationalError) as error:
             where = self._settings.mlflow.tracking_uri or "the MLflow database"
+            if policy_error(error) is None:
+                raise ConfigError(
+                    f"{where} is no MLflow server: {root_reason(error)}",
+                    remedy="mend mlflow.tracking_uri, or unset it to use the database itself",
+                ) from error
             raise SourceUnavailable(
-                f"MLflow at {where} does not answer: {str(error).splitlines()[0]}",
+                f"MLflow at {where} does not answer: {root_reason(error)}",
                 remedy="start it (`hourglass up`), or unset mlflow.tracking_uri",
             ) from error
         return client
