@@ -83,7 +83,7 @@ def check_as_of(as_of: datetime, timeframe: str) -> datetime:
     if not is_on_grid(as_of, timeframe):
         nearest = format_instant(floor_to_grid(as_of, timeframe))
         raise ConfigError(
-            f"as_of {as_of.isoformat()} is off the {timeframe} grid", remedy=f"use {nearest}"
+            f"as_of {format_instant(as_of)} is off the {timeframe} grid", remedy=f"use {nearest}"
         )
     clock = now()
     if as_of > clock:

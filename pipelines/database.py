@@ -48,7 +48,8 @@ def open_databases(settings: Settings) -> DatabaseUrls:
         _create_missing(server, DATABASES)
     except sa.exc.OperationalError as error:
         raise SourceUnavailable(
-            f"database {server.render_as_string()} does not answer: {_first_line(error)}",
+            f"database {server.set(drivername='postgresql').render_as_string()} does not answer: "
+            f"{_first_line(error.orig or error)}",
             remedy="start it, or unset database_url to use the embedded one",
         ) from error
     ledger, mlflow, optuna, airflow = (_render(server.set(database=name)) for name in DATABASES)

@@ -3,15 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from pipelines.clock import format_instant, timeframe_delta
-from pipelines.errors import ContractViolation
+from pipelines.errors import ConfigError, ContractViolation
 from pipelines.lake import Lake
 from pipelines.quality import CheckResult, row_as_json
 from pipelines.settings import Settings
 from pipelines.tables import KEY, QUARANTINE, Table, bars_table, bars_table_name
+
+if TYPE_CHECKING:
+    from pipelines.context import Context
 
 # Soft checks that are written only when they happen: a later run that finds all in place leaves them.
 EVENTS: dict[str, str] = {
@@ -67,6 +71,27 @@ def read_market(lake: Lake, market: Market, *, start: datetime, end: datetime) -
     """Read the market's stored bars with `start < known_at <= end`, sorted by key."""
     rows = lake.read(market.table.name, start=start, end=end, symbols=market.symbols)
     return rows.filter(pl.col("venue") == market.venue)
+
+
+def require_a_market(context: "Context", market: Market, end: datetime) -> None:
+    """Refuse a symbol that the venue lists but that has never had a bar, stored or served, by `end`.
+
+    Raises
+    ------
+    ConfigError
+        Naming the symbol; UnknownSymbol if it is not even listed.
+    """
+    name, wanted = market.table.name, ["venue", "symbol"]
+    stored = context.lake.read(name, end=end, symbols=market.symbols, columns=wanted)
+    known = set(stored.filter(pl.col("venue") == market.venue)["symbol"].unique())
+    source = context.source_of(market.venue)
+    for symbol in market.symbols:
+        if symbol not in known and not source.has_bars(symbol, market.timeframe, end=end):
+            raise ConfigError(
+                f"{market.venue} has no {market.timeframe} bar of {symbol} up to "
+                f"{format_instant(end)}: the market is empty; nothing was written",
+                remedy="take it out of the universe, or choose a later instant",
+            )
 
 
 @dataclass(frozen=True)
@@ -213,6 +238,7 @@ def _too_old(
     return ContractViolation(
         f"{table.name}: {old.height} closed bars differ from what the venue gives now, the first "
         f"{venue_says['symbol']} known at {format_instant(venue_says['known_at'])} ({differs}); a bar "
-        f"older than {restatement} at {format_instant(as_of)} is not overwritten; nothing was written",
+        f"older than {restatement / timedelta(hours=1):g} h at {format_instant(as_of)} is not "
+        "overwritten; nothing was written",
         remedy="find out which is right; to take the venue's, raise ingest.restatement_hours for one run",
     )

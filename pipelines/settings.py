@@ -277,7 +277,8 @@ def resolve_settings(
     if path is not None:
         values.update({key: (value, str(path)) for key, value in _read_yaml(path)})
     values.update(from_environment)
-    values.update({key: (value, "command line") for key, value in overrides.items()})
+    for key, value in overrides.items():
+        values[key] = (_parse(value) if isinstance(value, str) else value, "command line")
     for key, (_, origin) in values.items():
         _refuse_unknown(key, origin)
 
@@ -287,7 +288,7 @@ def resolve_settings(
     try:
         settings = Settings.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(*_explain(error, values)) from None
+        raise _explain(error, values) from None
     origins = dict.fromkeys(known_keys(), "default")
     origins.update({key: origin for key, (_, origin) in values.items()})
     return ResolvedSettings(settings=settings, origins=origins)
@@ -358,7 +359,10 @@ def _read_yaml(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}", remedy="mend the file") from None
+        told = " ".join(str(error).split())
+        raise ConfigError(
+            f"{path} is not YAML: {told}", remedy="mend the file at that line"
+        ) from None
     if not isinstance(tree, dict):
         raise ConfigError(
             f"{path} is not a mapping of keys", remedy="start from config/hourglass.yaml"
@@ -393,12 +397,21 @@ def _plant(tree: dict[str, Any], path: list[str], value: Any) -> None:
     tree[path[-1]] = value
 
 
-def _explain(error: ValidationError, values: Mapping[str, tuple[Any, str]]) -> tuple[str]:
-    lines = []
-    for problem in error.errors():
+def _explain(error: ValidationError, values: Mapping[str, tuple[Any, str]]) -> ConfigError:
+    lines, problems = [], error.errors()
+    for problem in problems:
         key = ".".join(str(part) for part in problem["loc"])
         origin = next(
             (o for k, (_, o) in values.items() if key == k or key.startswith(f"{k}.")), "default"
         )
-        lines.append(f"{key} = {problem['input']!r} ({origin}): {problem['msg']}")
-    return ("; ".join(lines),)
+        asked = _ASKED.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{key} = {problem['input']!r} ({origin}): {asked}")
+    a_list = any(problem["type"] == "tuple_type" for problem in problems)
+    remedy = 'write a list as JSON, e.g. \'["BTC/USDT", "ETH/USDT"]\'' if a_list else _SEE_CONFIG
+    return ConfigError("; ".join(lines), remedy=remedy)
+
+
+_ASKED = {"tuple_type": "not a list"}
+_SEE_CONFIG = (
+    "`hourglass config` shows every key as it stands; config/hourglass.yaml says what it means"
+)

@@ -122,7 +122,7 @@ class Scorer:
         if feature_set != self.feature_set:
             raise ValueError(
                 f"the model was fitted on feature set {self.feature_set}, "
-                f"the features at hand are {feature_set}; train on these or restore those"
+                f"the features at hand are {feature_set}"
             )
 
     def score(self, X: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:

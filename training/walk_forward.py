@@ -83,10 +83,11 @@ def plan_windows(
     needed = min(train, test * split.inner_folds)
     oldest = windows[0].test_start - windows[0].train_start
     if oldest < needed:
+        day = timedelta(days=1)
         raise ValueError(
-            f"history starts {first:%Y-%m-%d}: {oldest / timedelta(days=1):.1f} days before the "
-            f"oldest of {split.windows} test windows, at least {needed / timedelta(days=1):.1f} are "
-            "needed; backfill more, or set training.split.windows or test_days lower"
+            f"history starts {first:%Y-%m-%dT%H:%MZ}, {(as_of - first) / day:.1f} days before; "
+            f"{split.windows} test windows of {split.test_days:g} days and {needed / day:.1f} days "
+            f"of training before them take {(as_of - windows[0].test_start + needed) / day:.1f}"
         )
     return windows
 

@@ -300,7 +300,8 @@ def _guarded(name: str) -> Iterator[None]:
     except (OSError, DeltaError) as error:
         if isinstance(error, OSError) or is_store_failure(str(error)):
             raise SourceUnavailable(
-                f"{name}: the lake did not answer: {error}; the previous version stands",
+                f"{name}: the lake did not answer: {' '.join(str(error).split())}; "
+                "the previous version stands",
                 remedy=STORE_REMEDY,
             ) from error
         raise

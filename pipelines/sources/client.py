@@ -16,7 +16,7 @@ import ccxt
 import requests
 
 from pipelines import clock
-from pipelines.errors import ConfigError, SourceUnavailable
+from pipelines.errors import ConfigError, SourceUnavailable, root_reason
 from pipelines.settings import ExchangeConfig
 from pipelines.sources.retry import (
     CircuitBreaker,
@@ -26,6 +26,7 @@ from pipelines.sources.retry import (
     TransientFailure,
 )
 
+_LONGEST_TOLD = 200
 _MARKETS_WEIGHT = 4.0
 # Requests a second, where ccxt's own figure exceeds what the venue publishes.
 _PACES = {"upbit": 8.0}
@@ -267,5 +268,8 @@ def seconds_to_wait(retry_after: str | None) -> float | None:
 
 
 def _told(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:200] if text else ''}"
+    text = (str(error).strip().splitlines() or [""])[0]
+    reason = root_reason(error)
+    why = "" if reason in text else f" ({reason})"
+    shown = text if len(text) <= _LONGEST_TOLD else f"{text[:_LONGEST_TOLD]}..."
+    return f"{type(error).__name__}: {shown}{why}"

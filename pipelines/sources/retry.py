@@ -189,8 +189,10 @@ class Patience:
         if attempt == self._max_attempts or too_long:
             wait = f"; the venue asks to wait {asked:.0f} s" if asked is not None else ""
             raise SourceUnavailable(
-                f"{self._venue} did not answer {what} in {attempt} attempts: {failure.reason}{wait}",
-                remedy="the hour can be run again at any time; nothing was written",
+                f"{self._venue} did not answer {what} in {attempt} "
+                f"attempt{'s' if attempt > 1 else ''}: {failure.reason}{wait}",
+                remedy="check the network, exchange.base_url and the venue's status, then run the same "
+                "command again",
             )
         if asked is not None:
             self._rate_limit.pause(asked)

@@ -16,6 +16,7 @@ from pipelines.ingestion import (
     markets,
     merge_bars,
     read_market,
+    require_a_market,
     without_quarantined,
 )
 from pipelines.quality import CheckResult
@@ -76,7 +77,7 @@ def backfill(
     total = sum(len(chunk) for _, chunk in jobs)
     done, added = 0, 0
     for market in chosen:
-        _require_a_market(context, market, end)
+        require_a_market(context, market, end)
     for market, chunk in jobs:
         if progress:
             progress(done, total, f"{market.venue} {market.timeframe} {chunk[0].start:%Y-%m}")
@@ -117,22 +118,6 @@ def _months(start: datetime, end: datetime) -> Iterator[Window]:
         stop = min(end, ahead)
         yield Window(start, stop)
         start = stop
-
-
-def _require_a_market(context: Context, market: Market, end: datetime) -> None:
-    stored = context.lake.read(
-        market.table.name, end=end, symbols=market.symbols, columns=["venue", "symbol"]
-    )
-    known = set(stored.filter(pl.col("venue") == market.venue)["symbol"].unique())
-    for symbol in market.symbols:
-        if symbol in known:
-            continue
-        if not context.source_of(market.venue).has_bars(symbol, market.timeframe, end=end):
-            raise ConfigError(
-                f"{market.venue} has no {market.timeframe} bar of {symbol} up to "
-                f"{format_instant(end)}: the market is empty",
-                remedy="take it out of the universe, or choose a later --end",
-            )
 
 
 def _fill(context: Context, market: Market, chunk: list[Window], end: datetime) -> int:

@@ -60,8 +60,8 @@ def _check_market(
     newest = hour.newest
     if market.traded and newest.is_empty() and not _was_outage(context, market, end):
         raise ContractViolation(
-            f"{table.name} holds no bar known at {format_instant(end)}",
-            remedy=f"run ingest_bars --as-of {format_instant(end)} first",
+            f"{table.name} holds no bar known at {format_instant(end)}; nothing was checked",
+            remedy=f"run `hourglass ingest-bars --as-of {format_instant(end)}` first",
         )
     _require_not_refused(context, market, newest, end)
     results = [

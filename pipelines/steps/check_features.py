@@ -9,6 +9,7 @@ import polars as pl
 from features.registry import Feature, registered
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
+from pipelines.errors import ContractViolation
 from pipelines.lake import Lake
 from pipelines.quality import (
     ALL,
@@ -56,6 +57,11 @@ def check_features(context: Context, as_of: datetime) -> StepReport:
     features = registered(settings.features.families)
     table = bounded_table(tuple(features))
     step = timeframe_delta(settings.timeframe)
+    if not lake.exists(FEATURES.name):
+        raise ContractViolation(
+            f"table features does not exist yet; the hour of {format_instant(as_of)} was not checked",
+            remedy=f"run `hourglass build-features --as-of {format_instant(as_of)}` first",
+        )
     trailing = lake.read(FEATURES.name, start=as_of - TRAILING_BARS * step, end=as_of)
     hour = trailing.filter(pl.col("known_at") == as_of)
     longest = max(feature.lookback for feature in features)

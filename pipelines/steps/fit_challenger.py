@@ -81,4 +81,7 @@ def _fit(panel: Panel, plan: TrainingPlan) -> FittedSpan:
             name="challenger",
         )
     except ValueError as error:
-        raise ContractViolation(f"challenger: {error}") from None
+        raise ContractViolation(
+            f"challenger: {error}; no model was logged",
+            remedy="backfill what its span lacks, or set training.split.train_days higher",
+        ) from None

@@ -15,6 +15,7 @@ from pipelines.ingestion import (
     markets,
     merge_bars,
     read_market,
+    require_a_market,
     without_quarantined,
 )
 
@@ -32,7 +33,8 @@ def ingest_bars(context: Context, as_of: datetime) -> StepReport:
     Raises
     ------
     ConfigError
-        If `as_of` is off the grid or in the future, or a symbol is not known to the venue.
+        If `as_of` is off the grid or in the future, or a symbol is not known to the venue or, where
+        the hour is empty, has never had a bar.
     ContractViolation
         If a bar breaks its contract, or one older than the restatement window differs: `bars` is
         left as it was and the refused rows are in `quarantine`.
@@ -123,6 +125,8 @@ def _outage(
     if not market.traded or (known == end).any():
         return {}
     if context.source_of(market.venue).server_time() >= end + market.step:
+        if known.is_empty():
+            require_a_market(context, market, end)
         return {quality.ALL: [end]}
     raise SourceUnavailable(
         f"{market.venue} has no {market.timeframe} bar known at {format_instant(end)} for any of "

@@ -98,7 +98,11 @@ def _windows(context: Context, as_of: datetime, inputs: Inputs) -> list[Window]:
             timeframe=timeframe_delta(settings.timeframe),
         )
     except ValueError as error:
-        raise ContractViolation(f"training as of {format_instant(as_of)}: {error}") from None
+        raise ContractViolation(
+            f"training as of {format_instant(as_of)}: {error}; nothing was trained",
+            remedy="backfill more and build its features, or set training.split.windows or "
+            "training.split.test_days lower",
+        ) from None
 
 
 def _search(
@@ -120,7 +124,10 @@ def _search(
             panel, rows, config, lambda test: _engine(context, seen, panel, test)
         )
     except ValueError as error:
-        raise ContractViolation(f"search: {error}") from None
+        raise ContractViolation(
+            f"search: {error}; nothing was trained",
+            remedy="backfill more, or mend the key of training.* it names",
+        ) from None
 
     def objective(trial: Trial) -> float:
         return evaluate_trial(trial, panel, folds, config)

@@ -35,7 +35,10 @@ def run_window(context: Context, as_of: datetime, training_id: str, window: int)
     try:
         fitted, scores = _fit_and_score(panel, plan, chosen)
     except ValueError as error:
-        raise ContractViolation(f"window {window}: {error}") from None
+        raise ContractViolation(
+            f"window {window}: {error}; it was not scored",
+            remedy="backfill what its span lacks, or use longer windows (training.split.test_days)",
+        ) from None
     context.lake.replace(
         OUT_OF_FOLD_SCORES,
         scores.with_columns(

@@ -82,7 +82,7 @@ def _features(context: Context, start: datetime, as_of: datetime) -> pl.DataFram
             raise ContractViolation(
                 f"features: the hour of {format_instant(as_of)} has bars but no features; "
                 "nothing was scored",
-                remedy="run `hourglass build-features` for it",
+                remedy=f"run `hourglass build-features --as-of {format_instant(as_of)}`, then score again",
             )
     return features
 
@@ -100,8 +100,9 @@ def _check(context: Context, version: str, scorer: Scorer, features: pl.DataFram
         scorer.check_feature_set(feature_set_of(context))
     except ValueError as error:
         raise ContractViolation(
-            f"model version {version}: {error}",
-            remedy="run `hourglass train`, or restore the features it was trained on",
+            f"model version {version}: {error}; nothing was scored",
+            remedy="run `hourglass train` on the features at hand, or set features.families back and run "
+            "`hourglass build-features`",
         ) from None
     first = features["known_at"].min()
     if first is not None and scorer.train_end >= first:  # type: ignore[operator]

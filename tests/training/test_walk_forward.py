@@ -57,7 +57,8 @@ def test_training_spans_are_cut_at_the_first_row_of_history():
 def test_too_little_history_is_refused_with_what_is_needed():
     as_of = datetime(2024, 12, 1, tzinfo=UTC)
     with pytest.raises(
-        ValueError, match=r"19\.0 days before the oldest of 4 test windows, at least 90"
+        ValueError,
+        match=r"140\.0 days before; 4 test windows of 30 days and 90\.0 days of training before them take 211\.0",
     ):
         plan_windows(as_of, datetime(2024, 7, 14, 1, tzinfo=UTC), TrainingConfig(), timeframe=HOUR)
 

@@ -74,9 +74,7 @@ def test_a_pause_the_venue_asks_for_wins_for_everybody(time):
 
 
 def test_a_pause_too_long_to_wait_for_is_given_up_at_once(time):
-    with pytest.raises(
-        SourceUnavailable, match="in 1 attempts: 418; the venue asks to wait 3600 s"
-    ):
+    with pytest.raises(SourceUnavailable, match="in 1 attempt: 418; the venue asks to wait 3600 s"):
         make_patience(time).ask(failing(1, TransientFailure("418", 3600.0)), weight=1, what="bars")
     assert time.slept == []
 

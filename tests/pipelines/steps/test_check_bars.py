@@ -96,7 +96,9 @@ def test_a_misplaced_decimal_is_withdrawn_into_quarantine(simulate, open_context
 
 
 def test_without_bars_of_the_hour_there_is_nothing_to_check(open_context):
-    with pytest.raises(ContractViolation, match="run ingest_bars --as-of 2024-06-01T14:00Z first"):
+    with pytest.raises(
+        ContractViolation, match="run `hourglass ingest-bars --as-of 2024-06-01T14:00Z` first"
+    ):
         check_bars(open_context("http://127.0.0.1:1"), AS_OF)
 
 

@@ -212,7 +212,7 @@ def test_an_old_restatement_is_refused_by_name(simulate, open_context):
             ContractViolation, match="BTC/USDT known at 2024-06-01T08:00Z"
         ) as caught:
             ingest_bars(context, AS_OF)
-    assert "older than 3:00:00" in str(caught.value)
+    assert "older than 3 h at" in str(caught.value)
     assert versions(context) == before
 
 
