@@ -119,9 +119,12 @@ def _exchange(context: Context) -> str:
 
 def _clock_skew(context: Context) -> str:
     here = clock.now()
-    skew = (context.source.server_time() - here).total_seconds()
+    there = context.source.server_time()
+    skew = (there - here).total_seconds()
+    if context.settings.exchange.base_url is not None:
+        return f"{clock.format_instant(there)} at exchange.base_url, which may choose"
     found = f"{skew:+.1f} s against the venue"
-    if context.settings.exchange.base_url is None and abs(skew) > _LARGEST_SKEW_SECONDS:
+    if abs(skew) > _LARGEST_SKEW_SECONDS:
         raise _Unwell(found, "synchronise this machine's clock (NTP)")
     return found
 

@@ -3,9 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table as RichTable
-
 from pipelines import clock
 from pipelines.clock import format_instant
 from pipelines.context import Context
@@ -28,8 +25,9 @@ def status(context: Context, as_of: datetime | None = None) -> dict[str, Any]:
     -------
     dict
         ``{"as_of", "tables": {name: {"rows", "first", "last", "version"}}, "champion": {"version",
-        "since"}, "books": [...], "ledger": {"balanced", "audit_chain"}}``; instants as ISO text,
-        null where there is nothing yet.
+        "since"}, "books": [...], "ledger": {"balanced", "audit_chain"}, "next_champion"}``; instants
+        as ISO text, null where there is nothing yet. The next champion is promoted from a later
+        instant on.
     """
     tables = {
         info.name: {
@@ -44,7 +42,15 @@ def status(context: Context, as_of: datetime | None = None) -> dict[str, Any]:
     if instant is None and "bars" in tables and tables["bars"]["last"]:
         instant = clock.parse_instant(str(tables["bars"]["last"]))
     ledger = context.ledger.status(instant or _FAR_FUTURE)
-    return {"as_of": _instant(instant), "tables": tables, **ledger}
+    ahead = _promoted_after(context, instant) if instant else None
+    return {"as_of": _instant(instant), "tables": tables, **ledger, "next_champion": ahead}
+
+
+def _promoted_after(context: Context, instant: datetime) -> dict[str, Any] | None:
+    for promotion in context.ledger.promotions():
+        if promotion.effective_from > instant:
+            return {"version": promotion.version, "since": format_instant(promotion.effective_from)}
+    return None
 
 
 def list_tables(context: Context) -> list[dict[str, Any]]:
@@ -76,9 +82,8 @@ def read_table(
     """Return the newest `limit` rows of a lake table as it stands, or stood, oldest first."""
     known = [info.name for info in context.lake.describe()]
     if name not in known:
-        raise ConfigError(
-            f"table {name!r} is not in the lake", remedy=f"known: {', '.join(known) or 'none yet'}"
-        )
+        remedy = f"known: {', '.join(known)}" if known else "run `hourglass backfill` first"
+        raise ConfigError(f"table {name!r} is not in the lake", remedy=remedy)
     if version is not None and at_time is not None:
         raise ConfigError("--at-version and --at-time exclude each other", remedy="give one")
     frame = context.lake.read(
@@ -93,38 +98,6 @@ def read_table(
         }
         for row in frame.tail(limit).iter_rows(named=True)
     ]
-
-
-def render(answer: dict[str, Any], console: Console) -> None:
-    """Draw the status for a person."""
-    champion = answer["champion"] or {}
-    ledger = answer["ledger"]
-    console.print(f"as of     {answer['as_of'] or 'nothing yet'}")
-    console.print(
-        f"champion  version {champion['version']} since {champion['since']}"
-        if champion
-        else "champion  none yet: run `hourglass train`"
-    )
-    console.print(
-        f"ledger    {'balanced' if ledger['balanced'] else 'NOT BALANCED'}, audit chain "
-        f"{'intact' if ledger['audit_chain'] else 'BROKEN'}"
-    )
-    tables = RichTable("table", "rows", "first", "last", "version", box=None, header_style="bold")
-    for name, info in answer["tables"].items():
-        tables.add_row(name, f"{info['rows']:,}", info["first"], info["last"], str(info["version"]))
-    console.print(tables)
-    books = RichTable(
-        "book", "role", "model", "equity", "cash", "orders", "fills", "positions",
-        box=None, header_style="bold",
-    )  # fmt: skip
-    for book in answer["books"]:
-        held = ", ".join(f"{p['symbol']} {p['quantity']}" for p in book["positions"])
-        books.add_row(
-            book["book"], book["role"], book["model_version"] or "-",
-            f"{float(book['equity']):,.2f}", f"{float(book['cash']):,.2f}",
-            str(book["orders"]), str(book["fills"]), held or "-",
-        )  # fmt: skip
-    console.print(books)
 
 
 def _instant(value: datetime | None) -> str | None:

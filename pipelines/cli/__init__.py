@@ -6,7 +6,7 @@ there. Exit codes: 0 done, 1 a bug, 2 wrong usage, 3 contract violation, 4 sourc
 
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -17,7 +17,6 @@ from pipelines.errors import ConfigError, policy_error
 
 app = typer.Typer(
     name="hourglass",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -25,6 +24,21 @@ app = typer.Typer(
 )
 for _group in (run_steps, look, serve):
     app.add_typer(_group.app)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        print(f"hourglass {version_of('hourglass')}")  # noqa: T201
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)  # noqa: T201
+        raise typer.Exit(2)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

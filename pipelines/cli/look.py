@@ -1,13 +1,13 @@
 """Verbs that only look."""
 
+import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from pipelines import clock
 from pipelines.cli.options import AsOf, End, Home, Json, Set, Start, overrides_of, settings_of
-from pipelines.cli.output import in_context, print_json, print_rows, quietly, show
+from pipelines.cli.output import in_context, in_words, print_json, print_rows, quietly, say, show
 from pipelines.context import Context
 from pipelines.settings import resolve_settings
 
@@ -18,7 +18,7 @@ app = typer.Typer()
 def status_command(
     as_of: AsOf = None, home: Home = None, json_output: Json = False, sets: Set = None
 ) -> None:
-    """Show the tables, the champion, every book and whether the ledger balances."""
+    """Show the tables, the champion, the books, the ledger."""
     settings = settings_of(home, sets)
     instant = clock.parse_instant(as_of) if as_of else None
 
@@ -31,9 +31,33 @@ def status_command(
     if json_output:
         print_json(answer)
     else:
-        from pipelines.status import render
+        _show_status(answer)
 
-        render(answer, Console())
+
+def _show_status(answer: dict[str, Any]) -> None:
+    champion, ahead, ledger = answer["champion"], answer["next_champion"], answer["ledger"]
+    told = [f"version {champion['version']} since {champion['since']}"] if champion else []
+    told += [f"version {ahead['version']} from {ahead['since']} on"] if ahead else []
+    say(f"as of     {answer['as_of'] or 'nothing yet'}")
+    say(f"champion  {', then '.join(told) or 'none yet: run `hourglass train`'}")
+    say(
+        f"ledger    {'balanced' if ledger['balanced'] else 'NOT BALANCED'}, audit chain "
+        f"{'intact' if ledger['audit_chain'] else 'BROKEN'}"
+    )
+    if answer["tables"]:
+        say("")
+        print_rows([{"table": name, **info} for name, info in answer["tables"].items()])
+    if answer["books"]:
+        say("")
+        print_rows([_book(book) for book in answer["books"]])
+
+
+def _book(book: dict[str, Any]) -> dict[str, Any]:
+    held = [f"{place['symbol']} {in_words(place['quantity'])}" for place in book["positions"]]
+    money = {key: f"{book[key]:,.2f}" for key in ("equity", "cash")}
+    version = {"model": book["model_version"]}
+    shown = {key: book[key] for key in ("book", "role")} | version | money
+    return {**shown, "orders": book["orders"], "fills": book["fills"], "positions": held}
 
 
 @app.command("tables")
@@ -52,7 +76,7 @@ def tables_command(
     json_output: Json = False,
     sets: Set = None,
 ) -> None:
-    """List the lake's tables, or read one as it stands or stood."""
+    """List the lake's tables, or read one, as of any version."""
     settings = settings_of(home, sets)
 
     def work(context: Context) -> Any:
@@ -70,7 +94,17 @@ def tables_command(
             limit=limit,
         )
 
-    show(in_context(settings, work, json_output), json_output)
+    answer = in_context(settings, work, json_output)
+    if name is None and not json_output:
+        answer = [
+            {key: _size(value) if key == "bytes" else value for key, value in row.items()}
+            for row in answer
+        ]
+    show(answer, json_output)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1024**2:,.1f} MiB" if count >= 1024**2 else f"{count / 1024:,.1f} KiB"
 
 
 @app.command("config")
@@ -81,12 +115,16 @@ def config_command(home: Home = None, json_output: Json = False, sets: Set = Non
     if json_output:
         print_json({row["key"]: {"value": row["value"], "origin": row["origin"]} for row in rows})
     else:
-        print_rows(rows)
+        print_rows([{**row, "value": _as_written(row["value"])} for row in rows])
+
+
+def _as_written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 @app.command("doctor")
 def doctor_command(home: Home = None, json_output: Json = False, sets: Set = None) -> None:
-    """Check that everything Hourglass needs is there, and say how to mend what is not."""
+    """Check what Hourglass needs, and say how to mend it."""
     from pipelines.doctor import diagnose
 
     settings = settings_of(home, sets)
@@ -94,6 +132,9 @@ def doctor_command(home: Home = None, json_output: Json = False, sets: Set = Non
     if json_output:
         print_json({"healthy": all(f["ok"] for f in findings), "checks": findings})
     else:
-        print_rows([{**f, "ok": "ok" if f["ok"] else "MEND"} for f in findings])
+        for finding in findings:
+            say(f"{'ok' if finding['ok'] else 'MEND':6}{finding['check']:15}{finding['found']}")
+            if not finding["ok"]:
+                say(f"{'':21}remedy: {finding['remedy']}")
     if not all(f["ok"] for f in findings):
         raise typer.Exit(4)

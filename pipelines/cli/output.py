@@ -5,14 +5,17 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from pipelines import clock
 from pipelines.context import Context, StepReport
@@ -22,7 +25,8 @@ from pipelines.settings import Settings
 T = TypeVar("T")
 
 console = Console(stderr=True)
-_PIPED_WIDTH = 240
+_UNBOUNDED = Console(width=100_000)
+_MOST_FOLDED = 5
 _SECONDS_BETWEEN_LINES = 5.0
 
 
@@ -122,12 +126,8 @@ def show_report(report: StepReport, as_json: bool) -> None:
         print_json(report.as_json())
         return
     change = "changed" if report.changed else "nothing to change"
-    words = ", ".join(f"{key}={value}" for key, value in report.detail.items())
-    Console().print(
-        f"{report.step} {clock.format_instant(report.as_of)}: {change}. {words}",
-        markup=False,
-        highlight=False,
-    )
+    say(f"{report.step} {clock.format_instant(report.as_of)}: {change}")
+    print_tree(report.detail, indent=2)
 
 
 def show(answer: Any, as_json: bool) -> None:
@@ -137,19 +137,76 @@ def show(answer: Any, as_json: bool) -> None:
     elif isinstance(answer, list):
         print_rows(answer)
     else:
-        print_rows([{"key": key, "value": value} for key, value in answer.items()])
+        print_tree(answer)
 
 
-def print_rows(rows: Sequence[dict[str, Any]]) -> None:
-    """Print rows as a table, headed by the keys of the first."""
-    out = Console() if sys.stdout.isatty() else Console(width=_PIPED_WIDTH)
+def say(text: str) -> None:
+    """Print one line on stdout; only a terminal wraps it."""
+    out = Console()
+    out.print(text, markup=False, highlight=False, soft_wrap=not out.is_terminal)
+
+
+def print_tree(tree: Mapping[str, Any], indent: int = 0) -> None:
+    """Print a mapping as aligned lines, what is nested below its key."""
+    width = max((len(key) for key, value in tree.items() if not _is_nested(value)), default=0)
+    for key, value in tree.items():
+        if not _is_nested(value):
+            say(f"{'':{indent}}{key:{width}}  {in_words(value)}")
+        elif isinstance(value, Mapping):
+            say(f"{'':{indent}}{key}")
+            print_tree(value, indent + 2)
+        else:
+            say(f"{'':{indent}}{key}")
+            print_rows(value, indent + 2)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], indent: int = 0) -> None:
+    """Print rows as a table, headed by the keys of the first.
+
+    Rows of many columns that a terminal is too narrow for, even with the last one folded, are printed
+    one below the other; a pipe gets every row on one line.
+    """
     if not rows:
-        out.print("nothing yet")
+        say("nothing yet")
         return
-    table = RichTable(*map(str, rows[0]), box=None, pad_edge=False, header_style="bold")
+    table = RichTable(box=None, pad_edge=False, header_style="bold")
+    for name in rows[0]:
+        numbers = all(isinstance(row[name], int | float | None) for row in rows)
+        table.add_column(str(name), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    out.print(table)
+        table.add_row(*(in_words(value, digits=6 if indent else 10) for value in row.values()))
+    drawn = Padding(table, (0, 0, 0, indent))
+    out = Console()
+    needed = Measurement.get(_UNBOUNDED, _UNBOUNDED.options, table).maximum + indent
+    last = max(len(in_words(list(row.values())[-1], digits=10)) for row in rows)
+    if out.is_terminal and needed - last > out.width and len(rows[0]) > _MOST_FOLDED:
+        for row in rows:
+            print_tree(row, indent)
+            say("")
+    elif out.is_terminal:
+        out.print(drawn, highlight=False)
+    else:
+        Console(width=needed).print(drawn, highlight=False)
+
+
+def in_words(value: Any, digits: int = 6) -> str:
+    """Return a value as a person reads it: 8,682; 0.0612061; BTC/USDT, ETH/USDT; - for nothing."""
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "no"}[value]
+    if isinstance(value, int | float):
+        whole = isinstance(value, int) or abs(value) >= 10.0**digits
+        return f"{value:,.0f}" if whole else f"{value:,.{digits}g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {in_words(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(in_words, value)) or "none"
+    return clock.format_instant(value) if isinstance(value, datetime) else str(value)
+
+
+def _is_nested(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return len(value) > 0
+    return isinstance(value, list) and len(value) > 0 and isinstance(value[0], Mapping)
 
 
 def print_json(value: Any) -> None:
@@ -170,10 +227,10 @@ def complain(error: HourglassError, as_json: bool) -> int:
     if as_json:
         complain_json(error.message, error.kind, error.remedy)
     else:
-        console.print(f"[bold red]{error.kind}[/]: ", end="")
-        console.print(error.message, markup=False, highlight=False)
+        told = Text.assemble((error.kind, "bold red"), f": {error.message}")
         if error.remedy:
-            console.print(f"  remedy: {error.remedy}", markup=False, highlight=False)
+            told.append(f"\n  remedy: {error.remedy}")
+        console.print(told, soft_wrap=not console.is_terminal)
     return error.exit_code
 
 

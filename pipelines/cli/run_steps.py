@@ -55,7 +55,7 @@ for _verb, _summary in (
     ("check-features", "Check the hour's features."),
     ("score-bars", "Score the hour with every live model."),
     ("trade-paper", "Trade every book on the hour's bars."),
-    ("maintain-lake", "Compact the lake and drop files older than its time travel."),
+    ("maintain-lake", "Compact the lake and drop what time travel outlived."),
 ):
     _add_step(_verb, _summary)
 
@@ -75,7 +75,7 @@ def train_command(
         ),
     ] = None,
 ) -> None:
-    """Train by purged walk-forward, log to MLflow, register the challenger."""
+    """Train by purged walk-forward and register the challenger."""
     settings = settings_of(home, sets)
     instant = instant_of(as_of, settings)
     versions = _table_versions(at_version or [])
@@ -111,7 +111,7 @@ def backfill_command(
     json_output: Json = False,
     sets: Set = None,
 ) -> None:
-    """Fetch history into the lake; restarting continues where it stopped."""
+    """Fetch history into the lake; run again, it continues."""
     settings = settings_of(home, sets)
     first = clock.parse_instant(start or settings.ingest.history_start)
     last = instant_of(end, settings)
@@ -137,7 +137,7 @@ def replay_command(
     json_output: Json = False,
     sets: Set = None,
 ) -> None:
-    """Run the hourly chain over past hours, one by one, into the real ledger."""
+    """Run the hourly chain over past hours into the ledger."""
     settings = settings_of(home, sets)
     first, last = clock.parse_instant(start), instant_of(end, settings)
 
@@ -152,8 +152,10 @@ def replay_command(
 
 @app.command("backtest")
 def backtest_command(
-    start: Annotated[str, typer.Option("--start", metavar="T")],
-    end: Annotated[str, typer.Option("--end", metavar="T")],
+    start: Annotated[
+        str, typer.Option("--start", metavar="T", help="Bars known after this instant.")
+    ],
+    end: Annotated[str, typer.Option("--end", metavar="T", help="Bars known up to this instant.")],
     model: Annotated[
         str, typer.Option("--model", help="A version, champion, or a baseline strategy.")
     ] = "champion",
@@ -161,7 +163,7 @@ def backtest_command(
     json_output: Json = False,
     sets: Set = None,
 ) -> None:
-    """Run the engine over a span of the lake without touching the ledger."""
+    """Trade a span of the lake without touching the ledger."""
     settings = settings_of(home, sets)
     first, last = clock.parse_instant(start), instant_of(end, settings)
 

@@ -21,7 +21,7 @@ def exchange_command(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Port on loopback; 0 picks a free one.")
     ] = 8070,
-    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     replay: Annotated[
         Path | None,
         typer.Option("--replay", metavar="DIR", help="Serve the real bars of this folder."),
@@ -51,7 +51,7 @@ def exchange_command(
         Path | None, typer.Option("--faults", metavar="FILE", help="A JSON script of faults.")
     ] = None,
 ) -> None:
-    """Serve the market simulator: Binance and Upbit REST on loopback."""
+    """Serve the market simulator: Binance and Upbit REST."""
     if replay is not None and synthetic:
         raise ConfigError("--replay and --synthetic exclude each other", remedy="give one of them")
     from pipelines.market_simulator.server import serve
@@ -103,7 +103,7 @@ def demo_command(
     json_output: Json = False,
     sets: Set = None,
 ) -> None:
-    """Run the whole pipeline on the simulated market, then one hour through Airflow."""
+    """Run it all on a simulated market, then through Airflow."""
     from pipelines.demo import run_demo
 
     # A terminated demo stops what it started, as an interrupted one does.

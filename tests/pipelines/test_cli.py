@@ -2,10 +2,12 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from pipelines.cli.output import print_rows, print_tree
 from pipelines.settings import known_keys
 
 
@@ -75,3 +77,39 @@ def test_without_a_database_the_ledger_is_a_source_unavailable(home: Path) -> No
     error = json.loads(answer.stderr)
     assert (answer.returncode, error["kind"]) == (4, "source_unavailable")
     assert "embedded" in error["remedy"]
+
+
+def test_without_a_verb_the_help_is_shown_and_version_says_which(home: Path) -> None:
+    answer = run(home=home)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "Commands:" in answer.stderr
+    assert "..." not in answer.stderr.split("Commands:")[1]
+    answer = run("--version", home=home)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout == f"hourglass {version('hourglass')}\n"
+
+
+def test_a_list_is_json_on_the_command_line_too_and_null_unsets(home: Path) -> None:
+    words = ["--set", 'universe=["BTC/KRW"]', "--set", "mlflow.tracking_uri=null"]
+    shown = json.loads(run("config", "--json", *words, home=home).stdout)
+    assert shown["universe"] == {"value": ["BTC/KRW"], "origin": "command line"}
+    assert shown["mlflow.tracking_uri"] == {"value": None, "origin": "command line"}
+
+
+def test_a_person_reads_numbers_and_nested_answers_line_by_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [{"name": "BTC/USDT", "rows": 8682, "share": 0.0612061}]
+    print_tree({"bars": 1234567, "symbols": ["A", "B"], "none": None, "gates": rows})
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "bars     1,234,567",
+        "symbols  A, B",
+        "none     -",
+        "gates",
+        "  name       rows      share",
+        "  BTC/USDT  8,682  0.0612061",
+    ]
+    print_rows([{f"column {i}": "x" * 30 for i in range(9)}])
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    print_rows([])
+    assert capsys.readouterr().out == "nothing yet\n"
