@@ -1,34 +1,64 @@
-"""The hourly chain in one process, hour by hour, through the steps that Airflow runs."""
+"""The hourly chain over past hours: in one process, or through Airflow; the steps are the same."""
 
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from importlib import import_module
 
+from pipelines.airflow.client import trigger_hour
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, SourceUnavailable
 from pipelines.steps import HOURLY_CHAIN
 from pipelines.steps.maintain_lake import maintain_lake
 
 Progress = Callable[[int, int, str], None]
+RunHour = Callable[[Context, datetime], bool]
 
 
-def run_hour(context: Context, as_of: datetime) -> list[StepReport]:
-    """Run the hourly chain for one instant; the first step that refuses stops it."""
-    return [
-        getattr(import_module(f"pipelines.steps.{name}"), name)(context, as_of)
-        for name in HOURLY_CHAIN
-    ]
+def run_hour(context: Context, as_of: datetime) -> bool:
+    """Run the hourly chain for one instant and say whether anything changed.
+
+    The first step that refuses stops it. At midnight the lake is maintained, as the daily DAG does.
+    """
+    changed = False
+    for name in HOURLY_CHAIN:
+        step = getattr(import_module(f"pipelines.steps.{name}"), name)
+        changed |= step(context, as_of).changed
+    if as_of.timestamp() % timedelta(days=1).total_seconds() == 0:
+        maintain_lake(context, as_of)
+    return changed
+
+
+def run_hour_through_airflow(context: Context, as_of: datetime) -> bool:
+    """Have the stack's Airflow run `trade_hourly` for one instant; say whether the ledger went on.
+
+    Raises
+    ------
+    SourceUnavailable
+        If Airflow does not answer, or the run fails.
+    """
+    before = context.ledger.last_traded_at()
+    run = trigger_hour(context.settings, as_of)
+    if run["state"] != "success":
+        raise SourceUnavailable(
+            f"trade_hourly for {format_instant(as_of)} ended in {run['state']}",
+            remedy=f"look at {run['url']}",
+        )
+    return context.ledger.last_traded_at() != before
 
 
 def replay(
-    context: Context, start: datetime, end: datetime, *, progress: Progress | None = None
+    context: Context,
+    start: datetime,
+    end: datetime,
+    *,
+    run: RunHour = run_hour,
+    progress: Progress | None = None,
 ) -> StepReport:
     """Run the hourly chain for every `start < as_of <= end`, in order.
 
-    The lake is maintained at every midnight, as the daily DAG does. Hours that were traded before
-    change nothing.
+    Hours that were traded before change nothing.
 
     Raises
     ------
@@ -49,10 +79,7 @@ def replay(
     began = time.perf_counter()
     for index in range(1, hours + 1):
         as_of = start + index * step
-        reports = run_hour(context, as_of)
-        changed += any(report.changed for report in reports)
-        if as_of.timestamp() % timedelta(days=1).total_seconds() == 0:
-            maintain_lake(context, as_of)
+        changed += run(context, as_of)
         if progress:
             progress(index, hours, format_instant(as_of))
     seconds = time.perf_counter() - began
