@@ -12,11 +12,13 @@ import sqlalchemy as sa
 
 from pipelines import clock
 from pipelines.context import Context
-from pipelines.errors import HourglassError, policy_error
+from pipelines.errors import HourglassError, SourceUnavailable, policy_error
 from pipelines.settings import Settings
 
 _LEAST_FREE_BYTES = 2 * 1024**3
 _LARGEST_SKEW_SECONDS = 5.0
+# What is not asked where the other did not answer.
+_NEEDS = {"ledger": "database", "mlflow": "database", "clock_skew": "exchange"}
 
 
 class _Unwell(Exception):
@@ -28,17 +30,25 @@ class _Unwell(Exception):
 
 def diagnose(settings: Settings) -> list[dict[str, Any]]:
     """Run every check and return rows ``{"check", "ok", "found", "remedy"}``; never raises."""
+    silent: set[str] = set()
     with Context(settings) as context:
-        return [_examine(name, check, context) for name, check in CHECKS.items()]
+        return [_examine(name, check, context, silent) for name, check in CHECKS.items()]
 
 
-def _examine(name: str, check: Callable[[Context], str], context: Context) -> dict[str, Any]:
+def _examine(
+    name: str, check: Callable[[Context], str], context: Context, silent: set[str]
+) -> dict[str, Any]:
+    if (needed := _NEEDS.get(name)) in silent:
+        found, remedy = f"not looked at without the {needed}", f"mend the {needed} first"
+        return {"check": name, "ok": False, "found": found, "remedy": remedy}
     try:
         return {"check": name, "ok": True, "found": check(context), "remedy": ""}
     except _Unwell as unwell:
         return {"check": name, "ok": False, "found": unwell.found, "remedy": unwell.remedy}
     except Exception as error:
         known: HourglassError | None = policy_error(error)
+        if isinstance(known, SourceUnavailable):
+            silent.add(name)
         found = known.message if known else f"{type(error).__name__}: {error}"
         remedy = known.remedy if known else "this is a bug: report it with the log"
         return {"check": name, "ok": False, "found": found, "remedy": remedy}

@@ -510,3 +510,25 @@ def test_two_at_the_same_time_train_one_model(stage: Stage, copied: Path) -> Non
     with connected(stage.database_url, stage.names[1]) as connection:
         count = sa.text("SELECT count(*) FROM model_versions WHERE version = :v")
         assert connection.scalar(count, {"v": int(versions.pop())}) == 1
+
+
+@pytest.mark.usefixtures("untouched")
+def test_the_doctor_finds_a_good_home_well_and_says_of_a_bad_one_what_to_mend_first(
+    hourglass: Callable[..., Answer],
+) -> None:
+    ports = [f"stack.{name}_port={closed_port()}" for name in ("airflow", "mlflow")]
+    words = ["doctor", *(word for port in ports for word in ("--set", port))]
+    report = hourglass(*words).report
+    # How much room there is, is this machine's.
+    assert [c["check"] for c in report["checks"] if not c["ok"] and c["check"] != "disk"] == []
+    nobody = f"http://127.0.0.1:{closed_port()}"
+    words += ["--set", f"database_url=postgresql://127.0.0.1:{closed_port()}/postgres"]
+    answer = hourglass(*words, "--set", f"exchange.base_url={nobody}")
+    assert (answer.code, answer.err) == (4, "")
+    found = {check["check"]: check for check in json.loads(answer.out)["checks"]}
+    unwell = {"database", "ledger", "mlflow", "exchange", "clock_skew"}
+    assert {name for name, check in found.items() if not check["ok"]} - {"disk"} == unwell
+    assert "Connection refused" in found["database"]["found"]
+    assert "Connection refused" in found["exchange"]["found"]
+    assert found["ledger"]["remedy"] == "mend the database first"
+    assert found["clock_skew"]["remedy"] == "mend the exchange first"

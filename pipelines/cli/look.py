@@ -55,8 +55,7 @@ def _show_status(answer: dict[str, Any]) -> None:
 def _book(book: dict[str, Any]) -> dict[str, Any]:
     held = [f"{place['symbol']} {in_words(place['quantity'])}" for place in book["positions"]]
     money = {key: f"{book[key]:,.2f}" for key in ("equity", "cash")}
-    version = {"model": book["model_version"]}
-    shown = {key: book[key] for key in ("book", "role")} | version | money
+    shown = {"book": book["book"], "role": book["role"], **money}
     return {**shown, "orders": book["orders"], "fills": book["fills"], "positions": held}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 import traceback
@@ -11,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table as RichTable
@@ -26,7 +27,10 @@ T = TypeVar("T")
 
 console = Console(stderr=True)
 _UNBOUNDED = Console(width=100_000)
+# A table of at most this many columns is folded where it is too wide; of a wider one only the last.
 _MOST_FOLDED = 5
+_LEAST_FOLDED = 12
+_NUMBER = re.compile(r"-|-?[\d,.]+(e-?\d+)?")
 _SECONDS_BETWEEN_LINES = 5.0
 
 
@@ -169,24 +173,26 @@ def print_rows(rows: Sequence[Mapping[str, Any]], indent: int = 0) -> None:
     if not rows:
         say("nothing yet")
         return
+    digits = 6 if indent else 10
+    texts = [[in_words(value, digits) for value in row.values()] for row in rows]
+    wide = len(rows[0]) > _MOST_FOLDED
     table = RichTable(box=None, pad_edge=False, header_style="bold")
-    for name in rows[0]:
-        numbers = all(isinstance(row[name], int | float | None) for row in rows)
-        table.add_column(str(name), justify="right" if numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(in_words(value, digits=6 if indent else 10) for value in row.values()))
-    drawn = Padding(table, (0, 0, 0, indent))
+    for place, (name, column) in enumerate(zip(rows[0], zip(*texts, strict=True), strict=True)):
+        justify: JustifyMethod = "right" if all(map(_NUMBER.fullmatch, column)) else "left"
+        folds = not wide or place == len(rows[0]) - 1
+        table.add_column(str(name), justify=justify, overflow="fold", no_wrap=not folds)
+    for text in texts:
+        table.add_row(*text)
     out = Console()
     needed = Measurement.get(_UNBOUNDED, _UNBOUNDED.options, table).maximum + indent
-    last = max(len(in_words(list(row.values())[-1], digits=10)) for row in rows)
-    if out.is_terminal and needed - last > out.width and len(rows[0]) > _MOST_FOLDED:
+    last = max(len(text[-1]) for text in texts)
+    if out.is_terminal and wide and needed - last + _LEAST_FOLDED > out.width:
         for row in rows:
             print_tree(row, indent)
             say("")
-    elif out.is_terminal:
-        out.print(drawn, highlight=False)
-    else:
-        Console(width=needed).print(drawn, highlight=False)
+        return
+    drawn = Padding(table, (0, 0, 0, indent))
+    (out if out.is_terminal else Console(width=needed)).print(drawn, highlight=False)
 
 
 def in_words(value: Any, digits: int = 6) -> str:
