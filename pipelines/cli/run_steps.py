@@ -133,6 +133,10 @@ def replay_command(
         typer.Option("--start", metavar="T", help="The first hour is the one after this instant."),
     ],
     end: Annotated[str, typer.Option("--end", metavar="T", help="The last hour.")],
+    airflow: Annotated[
+        bool,
+        typer.Option("--airflow", help="Run every hour through the Airflow of `hourglass up`."),
+    ] = False,
     home: Home = None,
     json_output: Json = False,
     sets: Set = None,
@@ -142,10 +146,11 @@ def replay_command(
     first, last = clock.parse_instant(start), instant_of(end, settings)
 
     def work(context: Context) -> StepReport:
-        from pipelines.replay import replay
+        from pipelines.replay import replay, run_hour, run_hour_through_airflow
 
+        run = run_hour_through_airflow if airflow else run_hour
         with progress_bar("replay") as progress:
-            return replay(context, first, last, progress=progress)
+            return replay(context, first, last, run=run, progress=progress)
 
     show_report(in_context(settings, work, json_output), json_output)
 

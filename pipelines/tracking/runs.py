@@ -104,7 +104,8 @@ class Tracking:
             if found is not None:
                 return str(found.experiment_id)
             location = self._settings.artifact_uri
-            return str(self.client.create_experiment(name, artifact_location=location))
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            return str(self.client.create_experiment(name, location, tags))
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
