@@ -196,7 +196,7 @@ def _summarise(context: Context, run: dict[str, Any], seconds: float) -> dict[st
     settings = context.settings
     urls = {
         "airflow": stack.airflow_url(settings),
-        "mlflow": stack.mlflow_url(settings),
+        "mlflow": f"{stack.mlflow_url(settings)}/#/experiments?workflowType=machine_learning",
         "exchange": settings.exchange.base_url,
     }
     return {**standing, "airflow_run": run, "urls": urls, "seconds": round(seconds, 1)}
@@ -228,7 +228,7 @@ def _draw_summary(summary: dict[str, Any], console: Console) -> None:
     console.print(f"Airflow run   {run['state']} in {run['seconds']} s", highlight=False)
     console.print(f"              {run['url']}", soft_wrap=True)
     for name, url in summary["urls"].items():
-        console.print(f"{name:<13} {url}")
+        console.print(f"{name:<13} {url}", soft_wrap=True)
     console.print(f"took          {summary['seconds']:.0f} s")
 
 
