@@ -239,6 +239,7 @@ def as_variable(key: str) -> str:
         (["backfill", "--start", T, "--end", T], 2, [f"{T} to {T} is empty"], "--end after --start"),
         (["backtest", "--start", T, "--end", BEFORE], 2, [f"{T} to {BEFORE} is empty"], "--end after --start"),
         (["backtest", "--model", "99", "--start", "2024-05-01", "--end", T], 3, ["no version 99"], "hourglass status"),
+        (["backtest", "--model", "hold", "--start", "2024-05-01", "--end", T], 2, ["'hold' is neither"], "buy_and_hold"),
         (["tables", "bar"], 2, ["'bar' is not in the lake"], "bars"),
         (["tables", "bars", "--at-version", "77"], 2, ["77"], "0 to"),
         (["backfill", "--symbols", "SOL/USDT", "--start", "2024-02-01", "--end", "2024-03-01"], 2,
@@ -505,6 +506,7 @@ def test_two_at_the_same_time_train_one_model(stage: Stage, copied: Path) -> Non
     words = ["train", "--as-of", BEFORE, "--set", "training.search.seed=13"]
     both = [process(stage, *words) for _ in range(2)]
     reports = [finished(running).report for running in both]
+    assert sorted(report["changed"] for report in reports) == [False, True]
     versions = {report["detail"]["version"] for report in reports}
     assert len(versions) == 1
     with connected(stage.database_url, stage.names[1]) as connection:

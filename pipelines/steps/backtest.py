@@ -92,6 +92,12 @@ def backtest_model(context: Context, model: str, start: datetime, end: datetime)
 
 
 def _version(context: Context, model: str, end: datetime) -> str:
+    if model != "champion" and not model.isdigit():
+        baselines = [name for name in STRATEGIES if name != "model"]
+        raise ConfigError(
+            f"--model {model!r} is neither champion, nor a version, nor a baseline",
+            remedy=f"name a version of `hourglass status`, champion, or {' or '.join(baselines)}",
+        )
     version = context.ledger.champion_at(end) if model == "champion" else model
     if version is None:
         raise ConfigError(

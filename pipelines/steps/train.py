@@ -1,6 +1,6 @@
 """A whole training in one process."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from pipelines.clock import check_as_of
@@ -24,7 +24,8 @@ def train(
     Reads: bars, features (up to `as_of`; at `versions` of the tables, by default the newest).
     Writes: what plan_windows, run_window, fit_challenger, judge and register write.
     Re-run: finds the training by (as_of, configuration, data); finished parts are left as they are, so
-    a killed training goes on and a finished one changes nothing.
+    a killed training goes on and a finished one changes nothing. Of two at the same time the second
+    waits for the first.
     """
     settings = context.settings
     check_as_of(as_of, settings.timeframe)
@@ -35,6 +36,19 @@ def train(
         if progress:
             progress(done, total, text)
 
+    tell(0, "waiting for its turn")
+    with context.registry.tracking.lock("train"):
+        return _train(context, as_of, versions, tell)
+
+
+def _train(
+    context: Context,
+    as_of: datetime,
+    versions: Mapping[str, int] | None,
+    tell: Callable[[int, str], None],
+) -> StepReport:
+    trials = context.settings.training.search.trials
+    windows = context.settings.training.split.windows
     plan = plan_windows(context, as_of, versions, lambda done, _, text: tell(done, text))
     identity: str = plan.detail["training_id"]
     reports = [plan]
