@@ -12,7 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from pipelines.cli import look, run_steps, serve
-from pipelines.cli.output import complain, complain_json
+from pipelines.cli.output import complain, complain_json, console
 from pipelines.errors import ConfigError, policy_error
 
 app = typer.Typer(
@@ -53,6 +53,8 @@ def _exit_code(words: list[str]) -> int:
         # In this mode typer returns the code of a typer.Exit.
         return int(app(words, standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
+        if not as_json:
+            console.print("interrupted")
         return 130
     except Exception as error:
         refusal = _usage(error) or policy_error(error)
