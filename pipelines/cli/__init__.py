@@ -41,6 +41,9 @@ def _root(
         raise typer.Exit(2)
 
 
+_INTERRUPTED = 130
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -50,12 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _exit_code(words: list[str]) -> int:
     as_json = "--json" in words
     try:
-        # In this mode typer returns the code of a typer.Exit.
-        return int(app(words, standalone_mode=False) or 0)
-    except (KeyboardInterrupt, typer.Abort):
-        if not as_json:
+        # In this mode typer returns the code of a typer.Exit, and an interrupt as one.
+        code = int(app(words, standalone_mode=False) or 0)
+        if code == _INTERRUPTED and not as_json:
             console.print("interrupted")
-        return 130
+        return code
+    except (KeyboardInterrupt, typer.Abort):
+        return _INTERRUPTED
     except Exception as error:
         refusal = _usage(error) or policy_error(error)
         if refusal is not None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli.output import print_rows, print_tree
+from pipelines.cli import main
+from pipelines.cli.output import console, print_rows, print_tree
 from pipelines.settings import known_keys
 
 
@@ -113,3 +114,16 @@ def test_a_person_reads_numbers_and_nested_answers_line_by_line(
     assert len(capsys.readouterr().out.splitlines()) == 2
     print_rows([])
     assert capsys.readouterr().out == "nothing yet\n"
+
+
+def test_an_interrupted_command_says_so_in_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.cli.look.resolve_settings", lambda _: interrupted())
+    with (
+        pytest.raises(SystemExit) as left,
+        console.capture() as captured,
+    ):
+        main(["config"])
+    assert (left.value.code, captured.get()) == (130, "interrupted\n")
