@@ -1,6 +1,6 @@
 """The data contracts of the lake: name, key, columns, dtypes, units, ranges, nullability.
 
-A contract is data. `lake.py` enforces dtypes, keys and nullability on every write, `quality.py`
+A contract is data. `lake/` enforces dtypes, keys and nullability on every write, `quality/`
 turns the ranges and row rules into Great Expectations suites, the documentation prints them.
 Every market table has the key `(venue, symbol, known_at)`; `known_at` is the UTC instant at which
 a trader could first have known the row.

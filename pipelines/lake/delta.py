@@ -1,4 +1,4 @@
-"""One Delta table: its log and its commits. Only `lake.py` uses this."""
+"""One Delta table: its log and its commits. Only `store.py` uses this."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +13,7 @@ from deltalake import (
     ColumnProperties,
     CommitProperties,
     DeltaTable,
+    PostCommitHookProperties,
     Transaction,
     WriterProperties,
     write_deltalake,
@@ -33,6 +34,8 @@ PARTITION = "month"
 _WRITER = "hourglass"
 _METADATA = "hourglass."
 _WIDE = 16
+# Looking for expired commits costs every commit more the more there are: maintenance does it.
+_HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 _RETENTIONS = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
 _TYPES: dict[str, pl.DataType] = {
     "string": pl.String(),
@@ -68,6 +71,7 @@ class DeltaLog:
         self._table: DeltaTable | None = None
         self._snapshot: Snapshot | None = None
         self._months = MonthCache()
+        self._checkpoint = -1
 
     def snapshot(
         self, *, version: int | None = None, at_time: datetime | None = None
@@ -103,6 +107,7 @@ class DeltaLog:
                     storage_options=self.options or None,
                     writer_properties=_encoding(frame),
                     commit_properties=_transaction(-1),
+                    post_commithook_properties=_HOOKS,
                 )
             except DeltaError as error:
                 if self._refresh():
@@ -183,7 +188,8 @@ class DeltaLog:
     def _refresh(self) -> bool:
         with _guarded(self.name):
             if self._table is not None:
-                self._table.update_incremental()
+                if not self._is_newest(self._table.version()):
+                    self._table.update_incremental()
                 self._require_log(self._table.version())
                 return True
             try:
@@ -191,6 +197,22 @@ class DeltaLog:
             except (TableNotFoundError, FileNotFoundError):
                 return False
         return True
+
+    def _is_newest(self, version: int) -> bool:
+        """Say whether no commit can have followed `version`; only a local folder can tell.
+
+        The next commit's file is missing, and no checkpoint was written since (which alone lets
+        maintenance remove old commits, the next one among them).
+        """
+        if "://" in self.uri:
+            return False
+        log = Path(self.uri) / "_delta_log"
+        try:
+            checkpoint = (log / "_last_checkpoint").stat().st_mtime_ns
+        except FileNotFoundError:
+            checkpoint = 0
+        seen, self._checkpoint = self._checkpoint, checkpoint
+        return seen == checkpoint and not (log / f"{version + 1:020}.json").exists()
 
     def _require_log(self, version: int) -> None:
         # delta-rs keeps answering from memory when the folder under it is gone.
@@ -267,6 +289,7 @@ class DeltaLog:
                 _with_month(table, frame),
                 writer_properties=_encoding(frame),
                 commit_properties=_transaction(version),
+                post_commithook_properties=_HOOKS,
                 **{name: value for name, value in how.items() if value is not None},
             )
 

@@ -1,7 +1,7 @@
 """Say whether a frame keeps the contract of its table: vectorised, every broken clause named.
 
 A contract (`pipelines.tables.Table`) becomes a list of clauses, each a Polars expression that is
-true where it holds. The lake refuses frames by them on every write; `quality.py` builds the Great
+true where it holds. The lake refuses frames by them on every write; `quality/` builds the Great
 Expectations suites from the same contract, and the two are tested to agree.
 """
 
