@@ -52,7 +52,9 @@ class Inputs:
         try:
             return build_panel(self.bars, self.features, label, timeframe=timeframe, end=end)
         except ValueError as error:
-            raise ContractViolation(str(error)) from error
+            raise ContractViolation(
+                str(error), remedy="run `hourglass build-features` for the same instant, then train"
+            ) from error
 
     def trade(
         self, settings: Settings, scores: pl.DataFrame | None, strategy: str = "model"
@@ -163,7 +165,7 @@ def current_versions(context: Context) -> dict[str, int]:
     absent = [table for table, version in versions.items() if version is None]
     if absent:
         raise ContractViolation(
-            f"table {' and '.join(absent)} does not exist yet; nothing was trained",
+            f"the lake has no {' and no '.join(absent)} yet; nothing was trained",
             remedy="run `hourglass backfill` and `hourglass build-features` first",
         )
     return {table: version for table, version in versions.items() if version is not None}

@@ -251,7 +251,10 @@ def test_an_empty_lake_is_refused(postgres, home):
     from pipelines.settings import load_settings
 
     settings = load_settings({"home": str(home), "database_url": postgres}, environ={})
-    with Context(settings) as context, pytest.raises(ContractViolation, match="does not exist yet"):
+    with (
+        Context(settings) as context,
+        pytest.raises(ContractViolation, match="the lake has no bars and no features yet"),
+    ):
         train(context, AS_OF)
 
 
