@@ -25,9 +25,9 @@ def status(context: Context, as_of: datetime | None = None) -> dict[str, Any]:
     -------
     dict
         ``{"as_of", "tables": {name: {"rows", "first", "last", "version"}}, "champion": {"version",
-        "since"}, "books": [...], "ledger": {"balanced", "audit_chain"}, "next_champion"}``; instants
-        as ISO text, null where there is nothing yet. The next champion is promoted from a later
-        instant on.
+        "since"}, "books": [...], "ledger": {"balanced", "audit_chain"}}``; instants as ISO text, null
+        where there is nothing yet. Without `as_of`, right after the first training, `since` is the
+        next bar.
     """
     tables = {
         info.name: {
@@ -41,16 +41,23 @@ def status(context: Context, as_of: datetime | None = None) -> dict[str, Any]:
     instant = as_of or context.ledger.last_traded_at()
     if instant is None and "bars" in tables and tables["bars"]["last"]:
         instant = clock.parse_instant(str(tables["bars"]["last"]))
-    ledger = context.ledger.status(instant or _FAR_FUTURE)
-    ahead = _promoted_after(context, instant) if instant else None
-    return {"as_of": _instant(instant), "tables": tables, **ledger, "next_champion": ahead}
+    answer = {
+        "as_of": _instant(instant),
+        "tables": tables,
+        **context.ledger.status(instant or _FAR_FUTURE),
+    }
+    if as_of is None and answer["champion"] is None:
+        answer["champion"] = _first_champion(context)
+    return answer
 
 
-def _promoted_after(context: Context, instant: datetime) -> dict[str, Any] | None:
-    for promotion in context.ledger.promotions():
-        if promotion.effective_from > instant:
-            return {"version": promotion.version, "since": format_instant(promotion.effective_from)}
-    return None
+def _first_champion(context: Context) -> dict[str, Any] | None:
+    """Return the champion that the first training made, from the next bar on."""
+    promotions = context.ledger.promotions()
+    if not promotions:
+        return None
+    first = promotions[0]
+    return {"version": first.version, "since": format_instant(first.effective_from)}
 
 
 def list_tables(context: Context) -> list[dict[str, Any]]:

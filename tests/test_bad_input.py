@@ -422,7 +422,8 @@ def test_a_model_of_another_feature_set_does_not_score_and_both_remedies_are_nam
     assert state(stage, copied) == before
     monkeypatch.delenv("HOURGLASS_FEATURES__FAMILIES")
     assert hourglass("build-features", "--as-of", T).report["changed"]
-    assert hourglass("score-bars", "--as-of", T).report["detail"] == {"models": 1, "rows": 3}
+    scored = hourglass("score-bars", "--as-of", T).report["detail"]
+    assert scored["rows"] == 3 * scored["models"] > 0
 
 
 def test_steps_out_of_order_name_the_one_to_run_first(
@@ -479,7 +480,6 @@ def test_an_empty_home_has_a_status_and_no_tables(
             "as_of": None,
             "tables": {},
             "champion": None,
-            "next_champion": None,
             "books": [],
             "ledger": {"balanced": True, "audit_chain": True},
         }

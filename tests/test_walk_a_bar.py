@@ -8,6 +8,7 @@ The order that is followed is the EMA crossover's: what a model asks for may cha
 """
 
 import math
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -90,7 +91,8 @@ def world(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
         }
         with Context(load_settings(keys, environ={})) as context:
             with pytest.MonkeyPatch.context() as patch:
-                names = tuple(f"{name}_walk" for name in database.DATABASES)
+                suffix = uuid.uuid4().hex[:10]
+                names = tuple(f"{name}_{suffix}" for name in database.DATABASES)
                 patch.setattr(database, "DATABASES", names)
                 assert context.databases
             backfill(context, TRAINED_AT - HISTORY, TRAINED_AT)

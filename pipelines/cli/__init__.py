@@ -4,6 +4,7 @@ Every verb takes `--json` where it reads or changes state: one JSON value on std
 there. Exit codes: 0 done, 1 a bug, 2 wrong usage, 3 contract violation, 4 source unavailable.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -47,7 +48,12 @@ _INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(_exit_code(words))
+    code = _exit_code(words)
+    if arguments is None and "--json" in words:
+        # What libraries say while the interpreter ends is nobody's answer.
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    sys.exit(code)
 
 
 def _exit_code(words: list[str]) -> int:

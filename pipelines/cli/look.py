@@ -35,11 +35,10 @@ def status_command(
 
 
 def _show_status(answer: dict[str, Any]) -> None:
-    champion, ahead, ledger = answer["champion"], answer["next_champion"], answer["ledger"]
-    told = [f"version {champion['version']} since {champion['since']}"] if champion else []
-    told += [f"version {ahead['version']} from {ahead['since']} on"] if ahead else []
+    champion, ledger = answer["champion"], answer["ledger"]
+    named = champion and f"version {champion['version']} since {champion['since']}"
     say(f"as of     {answer['as_of'] or 'nothing yet'}")
-    say(f"champion  {', then '.join(told) or 'none yet: run `hourglass train`'}")
+    say(f"champion  {named or 'none yet: run `hourglass train`'}")
     say(
         f"ledger    {'balanced' if ledger['balanced'] else 'NOT BALANCED'}, audit chain "
         f"{'intact' if ledger['audit_chain'] else 'BROKEN'}"

@@ -23,6 +23,7 @@ PASSWORD = "a-password-of-this-test"
 def server(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[str]:
     """Address of a server with basic authentication over the session's PostgreSQL."""
     with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS hourglass_mlflow WITH (FORCE)")
         connection.execute("CREATE DATABASE hourglass_mlflow")
         host = connection.info.host
     with socket.socket() as probe:

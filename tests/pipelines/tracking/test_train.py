@@ -246,11 +246,9 @@ def test_what_cannot_be_trained_is_refused_and_leaves_no_run(world):
         assert tracking.client.search_runs([tracking.experiment_id]) == []
 
 
-def test_an_empty_lake_is_refused(postgres, home):
+def test_an_empty_lake_is_refused(settings):
     from pipelines.context import Context
-    from pipelines.settings import load_settings
 
-    settings = load_settings({"home": str(home), "database_url": postgres}, environ={})
     with (
         Context(settings) as context,
         pytest.raises(ContractViolation, match="the lake has no bars and no features yet"),

@@ -205,4 +205,4 @@ def _make_append_only() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("a ledger is not taken back; restore a backup instead")
+    raise RuntimeError("a ledger is not taken back; restore a backup instead")
