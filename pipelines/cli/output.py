@@ -1,6 +1,7 @@
 """One JSON value on stdout, or something for a person; progress and complaints on stderr."""
 
 import json
+import logging
 import os
 import re
 import sys
@@ -62,6 +63,8 @@ def quietly(work: Callable[[], T], as_json: bool, settings: Settings) -> T:
         traceback.print_exc()
         raise
     finally:
+        # A library's thread that has not ended yet has nothing to say on stderr from here on.
+        logging.lastResort = None
         sys.stdout.flush()
         sys.stderr.flush()
         for descriptor, original in zip((1, 2), kept, strict=True):
