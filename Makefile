@@ -31,10 +31,10 @@ test: $(READY) ## The tests that every change must pass
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 test-kill: $(READY) ## Kill every step at random points, fifty times, and compare the end state
-	$(BIN)/pytest -n 0 -m kill -o addopts="--import-mode=importlib --strict-markers -ra" tests/test_kill.py
+	$(BIN)/pytest -n 0 -m kill -p no:randomly -o addopts="--import-mode=importlib --strict-markers -ra" tests/test_kill.py
 
 test-scale: $(READY) ## One hour through Celery, Redis, PostgreSQL and an S3 stand-in
-	$(BIN)/pytest -n 0 -m scale -o addopts="--import-mode=importlib --strict-markers -ra" tests/test_scale.py
+	$(BIN)/pytest -n 0 -m scale -p no:randomly -o addopts="--import-mode=importlib --strict-markers -ra" tests/test_scale.py
 
 lint: $(READY) ## Style, types and import contracts
 	$(BIN)/ruff format --check .
