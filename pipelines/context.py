@@ -35,11 +35,30 @@ class StepReport:
 
 
 class Context:
-    """The world, as one step sees it. Components are made on first use and closed together."""
+    """The world, as one step sees it. Components are made on first use and closed together.
 
-    def __init__(self, settings: Settings) -> None:
+    Parameters
+    ----------
+    settings : Settings
+    databases : DatabaseUrls, optional
+        By default those the settings name; a rehearsal has a ledger of its own.
+    source : ExchangeSource, optional
+        By default a client of the venue.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        databases: "DatabaseUrls | None" = None,
+        source: "ExchangeSource | None" = None,
+    ) -> None:
         self.settings = settings
         self._sources: dict[str, ExchangeSource] = {}
+        if databases is not None:
+            self.__dict__["databases"] = databases
+        if source is not None:
+            self._sources[settings.venue] = source
 
     @cached_property
     def databases(self) -> "DatabaseUrls":

@@ -7,10 +7,12 @@ processes of one home and stops with the last of them.
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
@@ -54,6 +56,26 @@ def open_databases(settings: Settings) -> DatabaseUrls:
         ) from error
     ledger, mlflow, optuna, airflow = (_render(server.set(database=name)) for name in DATABASES)
     return DatabaseUrls(_render(server), ledger, mlflow, optuna, airflow)
+
+
+@contextmanager
+def temporary_database(settings: Settings, purpose: str) -> Iterator[str]:
+    """Yield the URL of an empty database on the same server; it is dropped afterwards.
+
+    Raises
+    ------
+    SourceUnavailable
+        If the server does not answer.
+    """
+    server = make_url(open_databases(settings).server)
+    name = f"hourglass_{purpose}_{uuid4().hex[:12]}"
+    _create_missing(server, (name,))
+    try:
+        yield _render(server.set(database=name))
+    finally:
+        engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            connection.execute(sa.text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
 
 
 def _server_url(settings: Settings) -> URL:

@@ -1,0 +1,56 @@
+"""Verbs that prove."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipelines import clock
+from pipelines.cli.options import Home, Json, Set, instant_of, settings_of
+from pipelines.cli.output import in_context, print_json, progress_bar, say
+from pipelines.context import Context
+
+app = typer.Typer()
+prove = typer.Typer(help="Prove that the laws hold on your own data.", no_args_is_help=True)
+app.add_typer(prove, name="prove")
+
+
+@prove.command("parity")
+def parity_command(
+    start: Annotated[
+        str, typer.Option("--start", metavar="T", help="Bars known after this instant.")
+    ],
+    end: Annotated[str, typer.Option("--end", metavar="T", help="Bars known up to this instant.")],
+    model: Annotated[
+        str, typer.Option("--model", help="A version, champion (as of --start), or none.")
+    ] = "champion",
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Folder of the report; by default in the home.")
+    ] = None,
+    home: Home = None,
+    json_output: Json = False,
+    sets: Set = None,
+) -> None:
+    """Trade a span through steps and ledger, backtest it, and show every difference."""
+    settings = settings_of(home, sets)
+    first, last = clock.parse_instant(start), instant_of(end, settings)
+    folder = report or settings.home / "reports" / "parity" / f"{first:%Y%m%dT%H}-{last:%Y%m%dT%H}"
+
+    def work(context: Context) -> dict[str, Any]:
+        from pipelines.prove.parity import prove_parity
+        from pipelines.prove.parity_page import write_parity
+
+        with progress_bar("parity") as progress:
+            parity = prove_parity(context, first, last, model=model, progress=progress)
+        page = write_parity(parity, folder)
+        return {"passed": parity.passed, "report": str(page), "summary": parity.summary}
+
+    answer = in_context(settings, work, json_output)
+    if json_output:
+        print_json(answer)
+    else:
+        counts = ", ".join(f"{count:,} {name}" for name, count in answer["summary"].items())
+        say(f"parity {'holds' if answer['passed'] else 'IS BROKEN'}: {counts}")
+        say(answer["report"])
+    if not answer["passed"]:
+        raise typer.Exit(3)
