@@ -9,7 +9,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pipelines.clock import TIMEFRAMES
 from pipelines.errors import ConfigError
+from pipelines.symbols import is_linear_perpetual
 from serving.config import CostConfig, RiskConfig
 from training.config import TrainingConfig
 
@@ -206,6 +207,17 @@ class Settings(_Section):
             raise ValueError(f"use one of {', '.join(TIMEFRAMES)}")
         return timeframe
 
+    @field_validator("universe")
+    @classmethod
+    def _linear_perpetuals(cls, universe: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in universe:
+            if ":" in symbol and not is_linear_perpetual(symbol):
+                raise ValueError(
+                    f"{symbol} is not a perpetual settled in its quote currency; write contracts as "
+                    "BTC/USDT:USDT (dated and inverse ones are not traded)"
+                )
+        return universe
+
     @property
     def lake_uri(self) -> str:
         """The lake's resolved address."""
@@ -297,6 +309,28 @@ def resolve_settings(
 def known_keys() -> list[str]:
     """Return every dotted key of the settings tree, in order."""
     return list(_leaves(Settings))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the values of a YAML file by dotted key.
+
+    Raises
+    ------
+    ConfigError
+        If the file does not exist or is not such a mapping, or a key is not known.
+    """
+    if not path.is_file():
+        raise ConfigError(f"configuration file {path} does not exist", remedy="check --config")
+    values = dict(_read_yaml(path))
+    for key in values:
+        _refuse_unknown(key, str(path))
+    return values
+
+
+def nearest_key(key: str, known: Sequence[str]) -> str:
+    """Return the one of the known keys that is spelled most like `key`, or has its last word."""
+    same_end = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    return difflib.get_close_matches(key, same_end or known, n=1, cutoff=0.0)[0]
 
 
 def _pick(tree: Mapping[str, Any], key: str) -> Any:

@@ -139,6 +139,27 @@ def bars_table(name: str = "bars") -> Table:
 
 BARS = bars_table()
 
+# Venues cap an interval's rate at 2 to 4 %; the widest of the shipped history is 2 % (SOL, 2022-11).
+_LARGEST_RATE = 0.05
+
+FUNDING = Table(
+    name="funding",
+    doc="What longs of a perpetual paid shorts at an instant, once paid; to the second.",
+    columns=(
+        *_MARKET_KEY,
+        Column(
+            "funding_rate",
+            pl.Float64(),
+            "fraction of the position's value, paid by longs",
+            ge=-_LARGEST_RATE,
+            le=_LARGEST_RATE,
+        ),
+        Column("mark_price", pl.Float64(), "quote", nullable=True, gt=0),
+        Column("ingested_at", INSTANT, "UTC"),
+    ),
+    audit_columns=("ingested_at",),
+)
+
 FEATURES = Table(
     name="features",
     doc="One float32 column a feature, null where its window is not valid.",
@@ -220,7 +241,8 @@ QUARANTINE = Table(
 )
 
 LAKE_TABLES: dict[str, Table] = {
-    table.name: table for table in (BARS, FEATURES, SCORES, OUT_OF_FOLD_SCORES, QUALITY, QUARANTINE)
+    table.name: table
+    for table in (BARS, FUNDING, FEATURES, SCORES, OUT_OF_FOLD_SCORES, QUALITY, QUARANTINE)
 }
 
 

@@ -9,15 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import ccxt
 import requests
 
 from pipelines import clock
-from pipelines.errors import ConfigError, SourceUnavailable, root_reason
+from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable, root_reason
 from pipelines.settings import ExchangeConfig
+from pipelines.sources.pages import BadPage
 from pipelines.sources.retry import (
     CircuitBreaker,
     Clockwork,
@@ -25,8 +26,13 @@ from pipelines.sources.retry import (
     RateLimit,
     TransientFailure,
 )
+from pipelines.symbols import is_contract, is_linear_perpetual
+
+T = TypeVar("T")
 
 _LONGEST_TOLD = 200
+# A page that is wrong is asked for this often before it counts as what the venue holds.
+_PAGE_ATTEMPTS = 3
 _MARKETS_WEIGHT = 4.0
 # Requests a second, where ccxt's own figure exceeds what the venue publishes.
 _PACES = {"upbit": 8.0}
@@ -46,6 +52,8 @@ class Klines:
         Most bars in one answer; more are silently cut.
     market_types : list of str
         Markets to load: one exchangeInfo request instead of four.
+    funding : str or None
+        ccxt's implicit method of the funding history; None where nothing but spot is traded.
     """
 
     method: str
@@ -53,11 +61,19 @@ class Klines:
     path: str
     page_bars: int
     market_types: list[str]
+    funding: str | None = None
 
 
 KLINE_VENUES = {
     "binance": Klines("publicGetKlines", "public", "klines", 1000, ["spot"]),
-    "binanceusdm": Klines("fapiPublicGetKlines", "fapiPublic", "klines", 1000, ["linear"]),
+    "binanceusdm": Klines(
+        "fapiPublicGetKlines",
+        "fapiPublic",
+        "klines",
+        1000,
+        ["linear"],
+        funding="fapiPublicGetFundingRate",
+    ),
 }
 
 
@@ -154,15 +170,52 @@ class VenueClient:
 
         Loading all markets is megabytes, for two names joined. The venue refuses a name that does
         not exist, and the few it spells otherwise are then looked up (`is_respelled`).
+
+        Raises
+        ------
+        UnknownSymbol
+            If it is a contract where spot is traded, or spot where contracts are: joined, both
+            have the same name, and another market would answer.
         """
         if self.api.markets is not None and symbol in self.api.markets:
             return str(self.api.markets[symbol]["id"])
+        contracts = self.klines is not None and self.klines.funding is not None
+        if is_contract(symbol) != contracts or (contracts and not is_linear_perpetual(symbol)):
+            raise self.unknown(symbol)
         return _joined(symbol)
 
     def is_respelled(self, symbol: str) -> bool:
         """Say whether the venue lists `symbol` under another name than its two currencies joined."""
         listed = self.markets().get(symbol)
         return listed is not None and listed["id"] != _joined(symbol)
+
+    def read_page(self, read: Callable[[], T], *, what: str, symbol: str) -> T | UnknownSymbol:
+        """Return what `read` makes of a page; one that is wrong is asked for again.
+
+        Returns
+        -------
+        object
+            What `read` returns, or why the venue does not know the symbol.
+
+        Raises
+        ------
+        ContractViolation
+            If the page keeps being wrong.
+        """
+        trouble = ""
+        for _ in range(_PAGE_ATTEMPTS):
+            try:
+                return read()
+            except UnknownSymbol as unknown:
+                if not self.is_respelled(symbol):
+                    return unknown
+            except BadPage as bad:
+                trouble = str(bad)
+        raise ContractViolation(
+            f"{self.venue} answered {what} with {trouble}, {_PAGE_ATTEMPTS} times; "
+            "nothing was written",
+            remedy="compare with the venue's own chart; run the step again once it is mended",
+        )
 
     def unknown(self, symbol: str) -> UnknownSymbol:
         """Return the error that names the nearest symbol the venue lists."""

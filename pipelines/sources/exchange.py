@@ -10,30 +10,31 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import ccxt
 import polars as pl
 
 from pipelines import clock
 from pipelines.clock import timeframe_delta
-from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
+from pipelines.errors import ConfigError, SourceUnavailable
 from pipelines.settings import ExchangeConfig
 from pipelines.sources.client import UnknownSymbol, VenueClient
+from pipelines.sources.funding import read_rates
 from pipelines.sources.pages import (
     CANDLE_COLUMNS,
     KLINE_COLUMNS,
-    BadPage,
     Page,
     parse_page,
     split_pages,
     to_milliseconds,
 )
 from pipelines.sources.retry import Clockwork
-from pipelines.tables import BARS
+from pipelines.symbols import is_contract
+from pipelines.tables import BARS, FUNDING
 
-# A page that is wrong is asked for this often before it counts as what the venue holds.
-_PAGE_ATTEMPTS = 3
+T = TypeVar("T")
+
 _DEFAULT_PAGE_BARS = 100
 
 
@@ -57,20 +58,20 @@ class MarketFilters:
 
 
 @dataclass(frozen=True)
-class FetchedBars:
-    """Bars of several symbols, and what happened on the way.
+class Fetched:
+    """Rows of several symbols, and what happened on the way.
 
     Parameters
     ----------
-    bars : polars.DataFrame
-        In the bars contract, sorted by key.
+    rows : polars.DataFrame
+        In the contract of bars, or of funding, sorted by key.
     duplicates : dict
-        Symbol to the number of identical bars that were dropped; only where above zero.
+        Symbol to the number of identical rows that were dropped; only where above zero.
     unknown : dict
         Symbol to the reason why the venue does not know it.
     """
 
-    bars: pl.DataFrame
+    rows: pl.DataFrame
     duplicates: dict[str, int] = field(default_factory=dict)
     unknown: dict[str, UnknownSymbol] = field(default_factory=dict)
 
@@ -124,11 +125,11 @@ class ExchangeSource:
         fetched = self.fetch_panel([symbol], timeframe, start=start, end=end)
         if fetched.unknown:
             raise fetched.unknown[symbol]
-        return fetched.bars
+        return fetched.rows
 
     def fetch_panel(
         self, symbols: Sequence[str], timeframe: str, *, start: datetime, end: datetime
-    ) -> FetchedBars:
+    ) -> Fetched:
         """Fetch several symbols at once, `parallel_requests` at a time; see `fetch_bars`.
 
         A symbol the venue does not know is reported in the result, not raised.
@@ -149,7 +150,34 @@ class ExchangeSource:
             frames.append(rows.with_columns(symbol=pl.lit(page.symbol)))
             if dropped:
                 duplicates[page.symbol] = duplicates.get(page.symbol, 0) + dropped
-        return FetchedBars(self._in_contract(frames, step), duplicates, unknown)
+        return Fetched(self._in_contract(frames, step), duplicates, unknown)
+
+    def fetch_funding(self, symbols: Sequence[str], *, start: datetime, end: datetime) -> Fetched:
+        """Fetch the funding with `start < known_at <= end` that was paid; spot pairs have none.
+
+        Raises
+        ------
+        ConfigError, ContractViolation, SourceUnavailable
+            As `sources.funding.read_rates`.
+        """
+        contracts = [symbol for symbol in symbols if is_contract(symbol)]
+        if not contracts:
+            return Fetched(FUNDING.empty())
+        now = self._closed_until(end)
+        answers = self._map(
+            lambda symbol: read_rates(self._client, symbol, start=start, end=end, now=now),
+            contracts,
+        )
+        frames, duplicates, unknown = [FUNDING.empty()], dict[str, int](), {}
+        for symbol, answer in zip(contracts, answers, strict=True):
+            if isinstance(answer, UnknownSymbol):
+                unknown[symbol] = answer
+                continue
+            rows, dropped = answer
+            frames.append(rows)
+            if dropped:
+                duplicates[symbol] = dropped
+        return Fetched(pl.concat(frames).sort(FUNDING.key), duplicates, unknown)
 
     def server_time(self) -> datetime:
         """Return the venue's clock, or this machine's where the venue has no time endpoint."""
@@ -216,10 +244,10 @@ class ExchangeSource:
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._parallel, thread_name_prefix=self.venue)
 
-    def _map(self, function: Callable[[Page], Any], pages: Sequence[Page]) -> list[Any]:
-        if len(pages) < 2 or self._parallel == 1:
-            return [function(page) for page in pages]
-        futures = [self._pool.submit(function, page) for page in pages]
+    def _map(self, function: Callable[[T], Any], requests: Sequence[T]) -> list[Any]:
+        if len(requests) < 2 or self._parallel == 1:
+            return [function(request) for request in requests]
+        futures = [self._pool.submit(function, request) for request in requests]
         try:
             return [future.result() for future in futures]
         except BaseException:
@@ -230,23 +258,14 @@ class ExchangeSource:
     def _page(
         self, page: Page, timeframe: str, step: timedelta, *, newest_only: bool = False
     ) -> tuple[pl.DataFrame, int] | UnknownSymbol:
-        trouble = ""
-        for _ in range(_PAGE_ATTEMPTS):
-            try:
-                answer = self._answer(page, timeframe, step, newest_only=newest_only)
-                klines = self._klines is not None
-                columns = KLINE_COLUMNS if klines else CANDLE_COLUMNS
-                return parse_page(answer, page, columns=columns, step=step, clip=not klines)
-            except UnknownSymbol as unknown:
-                if not self._client.is_respelled(page.symbol):
-                    return unknown
-            except BadPage as bad:
-                trouble = str(bad)
-        raise ContractViolation(
-            f"{self.venue} answered {page.what} with {trouble}, {_PAGE_ATTEMPTS} times; "
-            "nothing was written",
-            remedy="compare with the venue's own chart; run the step again once it is mended",
-        )
+        klines = self._klines is not None
+        columns = KLINE_COLUMNS if klines else CANDLE_COLUMNS
+
+        def read() -> tuple[pl.DataFrame, int]:
+            answer = self._answer(page, timeframe, step, newest_only=newest_only)
+            return parse_page(answer, page, columns=columns, step=step, clip=not klines)
+
+        return self._client.read_page(read, what=page.what, symbol=page.symbol)
 
     def _answer(self, page: Page, timeframe: str, step: timedelta, *, newest_only: bool) -> Any:
         limit = 1 if newest_only else (page.last_open - page.first_open) // step + 1

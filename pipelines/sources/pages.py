@@ -126,10 +126,10 @@ def parse_page(
         if not first <= opened <= last:
             if clip:
                 continue
-            raise BadPage(f"a bar that opens {_shown(opened)}, outside the span that was asked")
+            raise BadPage(f"a bar that opens {shown(opened)}, outside the span that was asked")
         values = tuple(_value(name, row[at]) for name, at in columns.items())
         if rows.setdefault(opened, values) != values:
-            raise BadPage(f"two bars that open {_shown(opened)} and disagree")
+            raise BadPage(f"two bars that open {shown(opened)} and disagree")
         duplicates += 1
     return _frame(rows, list(columns)), duplicates - len(rows)
 
@@ -140,7 +140,7 @@ def _milliseconds(value: Any, step: timedelta) -> int:
     except (TypeError, ValueError):
         raise BadPage(f"an open time of {value!r:.40}") from None
     if opened % (step // _MILLISECOND):
-        raise BadPage(f"a bar that opens {_shown(opened)}, off the grid of {step}")
+        raise BadPage(f"a bar that opens {shown(opened)}, off the grid of {step}")
     return opened
 
 
@@ -154,7 +154,8 @@ def _value(name: str, value: Any) -> float | int | None:
     return number
 
 
-def _shown(opened: int) -> str:
+def shown(opened: int) -> str:
+    """Write milliseconds since the epoch as an instant, or as they are where there is none."""
     try:
         return format_instant(_EPOCH + opened * _MILLISECOND)
     except OverflowError:

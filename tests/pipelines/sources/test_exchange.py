@@ -85,7 +85,7 @@ def test_one_unknown_symbol_does_not_lose_the_others(simulate, connect, truth):
         fetched = connect(simulator.base_url).fetch_panel(
             ["BTC/USDT", "NOPE/USDT"], "1h", start=END - 3 * STEP, end=END
         )
-    assert_frame_equal(fetched.bars.select(TRUTH), truth(END - 3 * STEP, END, ("BTC/USDT",)))
+    assert_frame_equal(fetched.rows.select(TRUTH), truth(END - 3 * STEP, END, ("BTC/USDT",)))
     assert list(fetched.unknown) == ["NOPE/USDT"]
 
 
@@ -95,7 +95,7 @@ def test_requests_side_by_side_give_what_one_after_another_give(parallel, simula
     with simulate() as simulator:
         source = connect(simulator.base_url, parallel_requests=parallel)
         fetched = source.fetch_panel(symbols, "1h", start=END - 1500 * STEP, end=END)
-    assert_frame_equal(fetched.bars.select(TRUTH), truth(END - 1500 * STEP, END))
+    assert_frame_equal(fetched.rows.select(TRUTH), truth(END - 1500 * STEP, END))
 
 
 def test_duplicates_are_dropped_and_counted(simulate, connect):
@@ -104,7 +104,7 @@ def test_duplicates_are_dropped_and_counted(simulate, connect):
         fetched = connect(simulator.base_url).fetch_panel(
             ["BTC/USDT", "ETH/USDT"], "1h", start=END - 5 * STEP, end=END
         )
-    assert fetched.bars.height == 10
+    assert fetched.rows.height == 10
     assert fetched.duplicates == {"BTC/USDT": 5}
 
 
