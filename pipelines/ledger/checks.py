@@ -1,20 +1,17 @@
-"""The ledger recomputed from nothing: balances, positions, fills, the audit chain, digests of hours."""
+"""The ledger recomputed from nothing: balances, positions, fills, the audit chain, digests, trades."""
 
 from collections import defaultdict
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from pipelines.clock import format_instant
-from pipelines.ledger.audit import chain_findings, digest_of
+from pipelines.ledger.audit import chain_findings
+from pipelines.ledger.digests import decision_findings, digest_findings
 from pipelines.ledger.rows import assets_of
-from pipelines.ledger.schema import HOURLY_TABLES, audit, books
 from serving.state import state_from_json, to_counts, to_decimal
 
-HOUR_TRADED = "hour_traded"
-_HOURS_AT_ONCE = 500
 _MOST_FINDINGS = 20
 
 _UNBALANCED = sa.text(
@@ -109,54 +106,11 @@ def _position_findings(connection: sa.Connection) -> list[str]:
     return findings
 
 
-def digest_findings(connection: sa.Connection) -> list[str]:
-    """Return every traded hour whose rows are not the rows the audit chain was told of."""
-    names = {row.book_id: row.name for row in connection.execute(sa.select(books))}
-    expected: dict[datetime, dict[str, str]] = defaultdict(dict)
-    for row in connection.execute(
-        sa.select(audit.c.known_at, audit.c.payload).where(audit.c.kind == HOUR_TRADED)
-    ):
-        expected[row.known_at].update(row.payload["digests"])
-    equity = HOURLY_TABLES[3]
-    written = set(connection.scalars(sa.select(equity.c.known_at).distinct()))
-    hours = sorted(written | set(expected))
-    findings: list[str] = []
-    for at in range(0, len(hours), _HOURS_AT_ONCE):
-        chunk = hours[at : at + _HOURS_AT_ONCE]
-        found = _digests(connection, names, chunk[0], chunk[-1])
-        for hour in sorted(set(chunk) | set(found)):
-            findings += _differences(hour, expected.get(hour, {}), found.get(hour, {}))
-    return findings
-
-
-def _digests(
-    connection: sa.Connection, names: dict[UUID, str], first: datetime, last: datetime
-) -> dict[datetime, dict[str, str]]:
-    rows: dict[datetime, dict[str, dict[str, list[Any]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(list))
-    )
-    for table in HOURLY_TABLES:
-        query = sa.select(table).where(table.c.known_at.between(first, last))
-        for row in connection.execute(query):
-            rows[row.known_at][names[row.book_id]][table.name].append(tuple(row))
-    return {
-        hour: {name: digest_of(tables) for name, tables in group.items()}
-        for hour, group in rows.items()
-    }
-
-
-def _differences(hour: datetime, expected: dict[str, str], found: dict[str, str]) -> list[str]:
-    return [
-        f"book {name}: the rows of {format_instant(hour)} are not those that were traded"
-        for name in sorted(set(expected) | set(found))
-        if expected.get(name) != found.get(name)
-    ]
-
-
 def all_findings(connection: sa.Connection) -> list[str]:
     """Return everything that is wrong with the ledger."""
     return [
         *balance_findings(connection),
         *chain_findings(connection),
         *digest_findings(connection),
+        *decision_findings(connection),
     ]

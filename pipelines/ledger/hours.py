@@ -14,9 +14,9 @@ from pipelines.clock import format_instant
 from pipelines.errors import ContractViolation
 from pipelines.ledger.audit import append_audit, digest_of
 from pipelines.ledger.books import TERMS, Book, Standing, add_event, read_standings
-from pipelines.ledger.checks import HOUR_TRADED
+from pipelines.ledger.digests import HOUR_TRADED
 from pipelines.ledger.rows import BookHour, assets_of, rows_of
-from pipelines.ledger.schema import HOURLY_TABLES
+from pipelines.ledger.schema import HEAD, HOURLY_TABLES
 
 _FOLD = sa.text(
     """
@@ -95,7 +95,8 @@ class Hour:
                 gathered[name] += group
         for table in HOURLY_TABLES:
             _copy(self._connection, table, gathered[table.name])
-        append_audit(self._connection, hours[0].known_at, HOUR_TRADED, {"digests": digests})
+        payload = {"digests": digests, "schema": HEAD}
+        append_audit(self._connection, hours[0].known_at, HOUR_TRADED, payload)
 
 
 def _copy(connection: sa.Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -30,6 +30,7 @@ from pipelines.ledger.books import (
 from pipelines.ledger.checks import all_findings
 from pipelines.ledger.hours import Folds, Hour
 from pipelines.ledger.migration import lock_ledger, migrate
+from pipelines.ledger.rights import WRITER
 from pipelines.ledger.rows import id_of
 from pipelines.ledger.schema import equity, promotions
 from pipelines.ledger.status import describe_ledger
@@ -42,6 +43,12 @@ __all__ = ["Book", "Hour", "Ledger", "Promotion", "Standing"]
 class Ledger:
     """The ledger of one PostgreSQL database; migrates on construction.
 
+    Attributes
+    ----------
+    append_only_by_right : bool
+        Whether its connections may only read and append (see `rights`). Where the login could not
+        make that role, the triggers alone refuse changes.
+
     Raises
     ------
     SourceUnavailable
@@ -51,19 +58,13 @@ class Ledger:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = sa.create_engine(
-            url,
-            pool_size=2,
-            pool_pre_ping=True,
-            connect_args={"options": "-c timezone=UTC"},
-        )
+        # The owner migrates and restores; all else is read and appended in the writer's role.
+        self._owner = _engine(url, poolclass=sa.NullPool)
+        with _answers():
+            self.append_only_by_right = migrate(self._owner)
+        role = WRITER if self.append_only_by_right else None
+        self._engine = _engine(url, role, pool_size=2, pool_pre_ping=True)
         self._folds = Folds()
-        try:
-            with _answers():
-                migrate(self._engine)
-        except BaseException:
-            self._engine.dispose()
-            raise
 
     def close(self) -> None:
         """Close the connections."""
@@ -216,6 +217,11 @@ class Ledger:
         with _answers(), self._engine.begin() as connection:
             lock_ledger(connection)
             yield connection
+
+
+def _engine(url: str, role: str | None = None, **options: Any) -> sa.Engine:
+    taken = f" -c role={role}" if role else ""
+    return sa.create_engine(url, connect_args={"options": f"-c timezone=UTC{taken}"}, **options)
 
 
 @contextmanager

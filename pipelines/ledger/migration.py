@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from pipelines.errors import ContractViolation
+from pipelines.ledger.rights import has_writer, make_writer
 from pipelines.ledger.schema import HEAD
 
 # One writer at a time: migrations and traded hours take this lock for their transaction.
@@ -14,8 +15,13 @@ def lock_ledger(connection: sa.Connection) -> None:
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LEDGER_LOCK})
 
 
-def migrate(engine: sa.Engine) -> None:
+def migrate(engine: sa.Engine) -> bool:
     """Run the migrations that are missing, in one transaction, under the ledger's lock.
+
+    Returns
+    -------
+    bool
+        Whether the writer's role (`rights.WRITER`) stands and this login can take it.
 
     Raises
     ------
@@ -23,18 +29,18 @@ def migrate(engine: sa.Engine) -> None:
         If the database was written by a newer Hourglass.
     """
     with engine.begin() as connection:
-        if _revision(connection) == HEAD:
-            return
+        if _revision(connection) == HEAD and has_writer(connection):
+            return True
         lock_ledger(connection)
         found = _revision(connection)
-        if found == HEAD:
-            return
         if found is not None and found > HEAD:
             raise ContractViolation(
                 f"the ledger has schema {found}, this Hourglass knows up to {HEAD}",
                 remedy="run the newer version, or restore a backup of before it",
             )
-        _upgrade(connection)
+        if found != HEAD:
+            _upgrade(connection)
+        return has_writer(connection) or make_writer(connection)
 
 
 def _revision(connection: sa.Connection) -> str | None:

@@ -62,6 +62,7 @@ def rows_of(hour: BookHour) -> Rows:
         "equity": [_equity(hour)],
         "risk_events": list(_risk_events(hour)),
         "signals": list(_signals(hour)),
+        "trades": [],
     }
 
 
@@ -82,12 +83,14 @@ def _orders(hour: BookHour) -> Iterator[tuple[Any, ...]]:
             float(row["reference"]),
             float(row["stop_distance"]),
             float(row["weight"]),
+            None,
+            None,
         )
 
 
 def _fills(hour: BookHour) -> Iterator[tuple[Any, ...]]:
     tape, panel = hour.walk.tape, hour.walk.panel
-    for row in tape.fills[: tape.used[FILLS]]:
+    for ordinal, row in enumerate(tape.fills[: tape.used[FILLS]]):
         kind = int(row["kind"])
         if kind == FUNDING_PAYMENT:
             continue
@@ -108,6 +111,8 @@ def _fills(hour: BookHour) -> Iterator[tuple[Any, ...]]:
             to_decimal(row["notional"]),
             to_decimal(row["fee"]),
             to_decimal(row["realised"]),
+            ordinal,
+            *(None,) * 6,
         )
 
 
@@ -124,7 +129,7 @@ def _capital(hour: BookHour) -> Iterator[tuple[Any, ...]]:
 
 
 def _fill_postings(hour: BookHour, fills: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    for fill_id, _, _, symbol, _, _, side, quantity, _, _, notional, fee, _ in fills:
+    for fill_id, _, _, symbol, _, _, side, quantity, _, _, notional, fee, *_ in fills:
         base, quote = assets_of(symbol)
         sign = 1 if side == "buy" else -1
         amounts = [

@@ -3,18 +3,29 @@
 Amounts are NUMERIC(38, 8): exact. Prices, weights and rates are double precision: they are facts of
 the market or decisions, not money. `known_at` is the close of the bar in which a thing happened.
 `recorded_at` is an audit stamp of the wall clock, never read by logic and never part of a hash.
+
+A column that a later migration added stands last in its table and says `since` which revision it is
+there: the digests of hours written before it do not know it (see `checks`).
 """
+
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-HEAD = "0001"
+HEAD = "0002"
+FIRST = "0001"
 
 metadata = sa.MetaData()
 
 AMOUNT = sa.Numeric(38, 8)
 PRICE: sa.Double[float] = sa.Double()
 INSTANT = sa.DateTime(timezone=True)
+
+
+def _later(name: str, kind: sa.types.TypeEngine[Any]) -> sa.Column[Any]:
+    """Return a column that revision 0002 added; null in rows written before."""
+    return sa.Column(name, kind, info={"since": "0002"})
 
 
 def _stamp() -> sa.Column[object]:
@@ -33,7 +44,8 @@ books = sa.Table(
     _stamp(),
 )
 
-# What was decided about a book, from an instant on: its terms, its retirement.
+# What was decided about a book, from an instant on: its terms, a control, its retirement. Of several of
+# one kind for one instant the last one (`ordinal`) holds.
 book_events = sa.Table(
     "book_events",
     metadata,
@@ -45,6 +57,7 @@ book_events = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("decided_by", sa.Text, nullable=False),
     _stamp(),
+    sa.Column("ordinal", sa.SmallInteger, nullable=False, server_default="0"),
 )
 
 orders = sa.Table(
@@ -61,6 +74,9 @@ orders = sa.Table(
     sa.Column("reference_price", PRICE, nullable=False),
     sa.Column("stop_distance", PRICE, nullable=False),
     sa.Column("target_weight", PRICE, nullable=False),
+    # The limit or stop price, 0 of a market order; the rule that shaped it, or `signal`.
+    _later("price", PRICE),
+    _later("cause", sa.Text()),
 )
 
 fills = sa.Table(
@@ -79,6 +95,44 @@ fills = sa.Table(
     sa.Column("notional", AMOUNT, nullable=False),
     sa.Column("fee", AMOUNT, nullable=False),
     sa.Column("realised", AMOUNT, nullable=False),
+    # Which fill of its book's hour it was, from 0; what it cost, in 1e-4 of the price when decided.
+    _later("ordinal", sa.SmallInteger()),
+    _later("cause", sa.Text()),
+    _later("arrival_price", PRICE),
+    _later("spread_bps", PRICE),
+    _later("impact_bps", PRICE),
+    _later("slippage_bps", PRICE),
+    _later("fee_bps", PRICE),
+)
+
+# The journal: one row a round trip, written in the hour in which the position is flat again. Why it
+# was entered is the signal of `signal_at`; `mae` and `mfe` are fractions of the entry price.
+trades = sa.Table(
+    "trades",
+    metadata,
+    sa.Column("trade_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("book_id", UUID(as_uuid=True), sa.ForeignKey("books.book_id"), nullable=False),
+    sa.Column("symbol", sa.Text, nullable=False),
+    sa.Column("known_at", INSTANT, nullable=False),
+    sa.Column("signal_at", INSTANT, nullable=False),
+    sa.Column("entered_at", INSTANT, nullable=False),
+    sa.Column("side", sa.Text, nullable=False),
+    sa.Column("bars_held", sa.Integer, nullable=False),
+    sa.Column("quantity", AMOUNT, nullable=False),
+    sa.Column("entry_price", PRICE, nullable=False),
+    sa.Column("exit_price", PRICE, nullable=False),
+    sa.Column("invested", AMOUNT, nullable=False),
+    sa.Column("realised", AMOUNT, nullable=False),
+    sa.Column("fees", AMOUNT, nullable=False),
+    sa.Column("funding", AMOUNT, nullable=False),
+    sa.Column("mae", PRICE, nullable=False),
+    sa.Column("mfe", PRICE, nullable=False),
+    sa.Column("risk_fraction", PRICE),
+    sa.Column("r_multiple", PRICE),
+    sa.Column("expected_return", PRICE),
+    sa.Column("exit_kind", sa.Text, nullable=False),
+    sa.Column("exit_cause", sa.Text, nullable=False),
+    sa.Column("exit_reason", sa.Text, nullable=False),
 )
 
 # One entry (a fill, a funding payment, the opening capital) is several postings that sum to zero per asset.
@@ -158,4 +212,4 @@ audit = sa.Table(
 )
 
 # What one traded hour consists of; its digest goes into the audit chain.
-HOURLY_TABLES = (orders, fills, postings, equity, risk_events, signals)
+HOURLY_TABLES = (orders, fills, postings, equity, risk_events, signals, trades)
