@@ -12,6 +12,7 @@ from pipelines.market_simulator.instruments import Instrument
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+FUNDING_INTERVAL = 8 * HOUR
 
 Times = npt.NDArray[np.int64]
 Values = npt.NDArray[Any]

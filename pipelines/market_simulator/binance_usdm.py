@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.market_simulator.bars import CLOSE, DAY, HOUR, MINUTE, OPEN, Request, Times, Values
+from pipelines.market_simulator.bars import (
+    CLOSE,
+    DAY,
+    FUNDING_INTERVAL,
+    HOUR,
+    MINUTE,
+    OPEN,
+    Request,
+    Times,
+    Values,
+)
 from pipelines.market_simulator.binance_spot import (
     find,
     integer,
@@ -30,7 +40,6 @@ EXCHANGE = "binance_perp"
 KLINES_LIMIT = 1500
 FUNDING_LIMIT = 1000
 OPEN_INTEREST_LIMIT = 500
-FUNDING_INTERVAL = 8 * HOUR
 _PERIODS = {"5m": 5, "15m": 15, "30m": 30, "1h": 60, "2h": 120, "4h": 240, "6h": 360, "12h": 720}
 _PERPETUAL_DELIVERY = 4_133_404_800_000
 
@@ -70,7 +79,7 @@ def _prices_at(
     """Return the price at each of `times`, the open of the hour, None where there is no bar."""
     if not len(times):
         return []
-    first, last = int(times[0]) // HOUR * HOUR, int(times[-1])
+    first, last = int(times.min()) // HOUR * HOUR, int(times.max())
     bars = exchange.market.bars(item, HOUR, Request(first, last, 2**31, False, now))
     known = dict(zip(bars.open_time.tolist(), bars.values[OPEN].tolist(), strict=True))
     return [known.get(when) for when in (times // HOUR * HOUR).tolist()]
@@ -83,17 +92,17 @@ def _funding_rate(exchange: SimulatedExchange, query: Query, now: int) -> str:
         items = [find(exchange, EXCHANGE, query, now)]
     else:
         items = exchange.listed(EXCHANGE, now)
-    rows = [row for item in items for row in _funding_rows(exchange, item, request)]
-    rows.sort(key=lambda row: row["fundingTime"])
+    pages = [_funding_rows(exchange, item, request) for item in items]
+    if len(pages) == 1:
+        return json.dumps(pages[0])
+    rows = sorted((row for page in pages for row in page), key=lambda row: row["fundingTime"])
     return json.dumps(rows[-limit:] if request.newest else rows[:limit])
 
 
 def _funding_rows(
     exchange: SimulatedExchange, item: Instrument, request: Request
 ) -> list[dict[str, Any]]:
-    times, rates = exchange.market.funding(item, request.now)
-    window = _within(times, request)
-    times, rates = times[window], rates[window]
+    times, rates = exchange.funding("/fapi/v1/fundingRate", item, request)
     prices = _prices_at(exchange, item, times, request.now)
     return [
         {

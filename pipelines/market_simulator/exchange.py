@@ -4,7 +4,20 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipelines.market_simulator.bars import DAY, HOUR, MINUTE, Bars, Market, Request
+import numpy as np
+
+from pipelines.market_simulator.bars import (
+    CLOSE,
+    DAY,
+    FUNDING_INTERVAL,
+    HOUR,
+    MINUTE,
+    Bars,
+    Market,
+    Request,
+    Times,
+    Values,
+)
 from pipelines.market_simulator.clock import SimulatedClock
 from pipelines.market_simulator.faults import Faults
 from pipelines.market_simulator.instruments import Instrument
@@ -69,6 +82,31 @@ class SimulatedExchange:
 
         current = Request(now - now % timeframe, now, 1, True, now)
         return self.faults.on_bars(look(request), path, instrument, now, lambda: look(current))
+
+    def funding(self, path: str, instrument: Instrument, request: Request) -> tuple[Times, Values]:
+        """Return one page of the funding paid by now, as the faults of the script leave it."""
+        now, end = request.now, self._end(instrument)
+        times, rates = self.market.funding(instrument, now)
+        inside = (times >= request.first) & (times <= request.last) & (times < end)
+
+        def as_bars(times: Times, rates: Values) -> Bars:
+            values = np.full((9, len(times)), np.nan)
+            values[CLOSE] = rates
+            return Bars(times, values, FUNDING_INTERVAL)
+
+        coming = now - now % FUNDING_INTERVAL + FUNDING_INTERVAL
+        told = self.faults.on_bars(
+            as_bars(times[inside], rates[inside]),
+            path,
+            instrument,
+            now,
+            lambda: as_bars(np.array([coming]), rates[-1:]),
+        )
+        # The oldest or newest rows of the range, in whatever order a fault gives them.
+        order = np.argsort(told.open_time, kind="stable")
+        chosen = order[-request.limit :] if request.newest else order[: request.limit]
+        page = told.take(np.sort(chosen))
+        return page.open_time, page.values[CLOSE]
 
     def _end(self, instrument: Instrument) -> int:
         end = 2**62 if instrument.delisted_at is None else instrument.delisted_at

@@ -39,6 +39,9 @@ Faults of the bars in an answer::
     {"kind": "corrupt", "value": "nan"}         close is NaN; "negative": close is -close;
                                                 "crossed": high and low change places
 
+Funding is met as bars are: by the instant of its payment instead of the open, its rate in place of
+the close; `crossed` leaves it as it is.
+
 A fault of the universe::
 
     {"kind": "delisted", "symbol": "LTCUSDT", "at": T, "gone": false}

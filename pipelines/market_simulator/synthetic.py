@@ -20,6 +20,7 @@ import numpy as np
 from pipelines.errors import ConfigError
 from pipelines.market_simulator.bars import (
     CLOSE,
+    FUNDING_INTERVAL,
     HIGH,
     HOUR,
     LOW,
@@ -60,7 +61,6 @@ from pipelines.market_simulator.price_paths import (
 DEFAULT_START = datetime(2017, 8, 17, 4, tzinfo=UTC)
 DEFAULT_SIGNAL = 0.15
 MAX_SIGNAL = 0.5
-FUNDING_INTERVAL = 8 * HOUR
 
 
 class SyntheticMarket:
