@@ -1,8 +1,8 @@
-"""Markets of the settings, and how fetched bars meet the bars that stand. Shared by ingest and backfill."""
+"""Markets of the settings, and how fetched rows meet the rows that stand. Shared by ingest and backfill."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -12,11 +12,14 @@ from pipelines.errors import ConfigError, ContractViolation
 from pipelines.lake import Lake
 from pipelines.quality import CheckResult, row_as_json
 from pipelines.settings import Settings
-from pipelines.tables import KEY, QUARANTINE, Table, bars_table, bars_table_name
+from pipelines.symbols import is_contract
+from pipelines.tables import FUNDING, KEY, QUARANTINE, Table, bars_table, bars_table_name
 
 if TYPE_CHECKING:
     from pipelines.context import Context
+    from pipelines.sources.exchange import ExchangeSource, Fetched
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Soft checks that are written only when they happen: a later run that finds all in place leaves them.
 EVENTS: dict[str, str] = {
     "restated": "the venue does not change a closed bar",
@@ -27,12 +30,15 @@ EVENTS: dict[str, str] = {
     "behind": "no hole between the newest stored bar and this hour's window",
     "source_answers": "the venue answers",
     "outage": "some traded symbol has a bar of the hour",
+    "unpaid": "a contract pays when its interval is over",
 }
+# How often a contract pays at least, at 00, 08 and 16 UTC; many pay more often for a while.
+FUNDING_EVERY = timedelta(hours=8)
 
 
 @dataclass(frozen=True)
 class Market:
-    """Symbols of one venue at one timeframe, and the table they are kept in."""
+    """Symbols of one venue at one timeframe, and the table their bars are kept in."""
 
     venue: str
     timeframe: str
@@ -41,14 +47,80 @@ class Market:
     traded: bool
 
     @property
-    def step(self) -> timedelta:
+    def bar(self) -> timedelta:
         """Length of a bar."""
         return timeframe_delta(self.timeframe)
+
+    @property
+    def what(self) -> str:
+        """Name what is fetched: the timeframe of bars."""
+        return self.timeframe
+
+    @property
+    def step(self) -> timedelta:
+        """Time from one row to the next."""
+        return self.bar
+
+    def floor(self, instant: datetime) -> datetime:
+        """Return the last instant at or before `instant` at which a row is due."""
+        return instant - (instant - _EPOCH) % self.step
+
+    def fetch(
+        self,
+        source: "ExchangeSource",
+        *,
+        start: datetime,
+        end: datetime,
+        symbols: Sequence[str] | None = None,
+    ) -> "Fetched":
+        """Fetch the rows with `start < known_at <= end`, of all symbols or those given."""
+        chosen = self.symbols if symbols is None else symbols
+        return source.fetch_panel(chosen, self.timeframe, start=start, end=end)
 
     @property
     def where(self) -> dict[str, Sequence[str]]:
         """Select this market's rows in its table."""
         return {"venue": [self.venue], "symbol": list(self.symbols)}
+
+
+@dataclass(frozen=True)
+class FundingMarket(Market):
+    """The funding of the contracts of a market; `timeframe` is still that of its bars."""
+
+    @property
+    def what(self) -> str:
+        """Name what is fetched."""
+        return self.table.name
+
+    @property
+    def step(self) -> timedelta:
+        """The longest time between two payments."""
+        return FUNDING_EVERY
+
+    def fetch(
+        self,
+        source: "ExchangeSource",
+        *,
+        start: datetime,
+        end: datetime,
+        symbols: Sequence[str] | None = None,
+    ) -> "Fetched":
+        """Fetch the rates that were paid with `start < known_at <= end`."""
+        chosen = self.symbols if symbols is None else symbols
+        return source.fetch_funding(chosen, start=start, end=end)
+
+
+def funding_of(market: Market) -> FundingMarket | None:
+    """Return the funding of a traded market; None where nothing pays any."""
+    contracts = tuple(symbol for symbol in market.symbols if is_contract(symbol))
+    if not contracts or not market.traded:
+        return None
+    return FundingMarket(market.venue, market.timeframe, contracts, FUNDING, market.traded)
+
+
+def with_funding(markets: Sequence[Market]) -> list[Market]:
+    """Return the markets, each followed by its funding where it has any."""
+    return [feed for market in markets for feed in (market, funding_of(market)) if feed is not None]
 
 
 def markets(settings: Settings) -> list[Market]:
@@ -68,7 +140,7 @@ def markets(settings: Settings) -> list[Market]:
 
 
 def read_market(lake: Lake, market: Market, *, start: datetime, end: datetime) -> pl.DataFrame:
-    """Read the market's stored bars with `start < known_at <= end`, sorted by key."""
+    """Read the market's stored rows with `start < known_at <= end`, sorted by key."""
     rows = lake.read(market.table.name, start=start, end=end, symbols=market.symbols)
     return rows.filter(pl.col("venue") == market.venue)
 
@@ -100,17 +172,17 @@ class Merged:
 
     Parameters
     ----------
-    bars : polars.DataFrame
+    rows : polars.DataFrame
         Every row the window shall hold, sorted by key.
     events : dict
         Event (a key of `EVENTS`) to symbol to the instants it is about.
     """
 
-    bars: pl.DataFrame
+    rows: pl.DataFrame
     events: dict[str, dict[str, list[datetime]]]
 
 
-def merge_bars(
+def merge_rows(
     table: Table,
     standing: pl.DataFrame,
     fetched: pl.DataFrame,
@@ -118,21 +190,21 @@ def merge_bars(
     as_of: datetime,
     restatement: timedelta,
 ) -> Merged:
-    """Let fetched bars meet the bars of the same window that stand.
+    """Let fetched rows meet the rows of the same window that stand.
 
-    A bar that stands and that the venue no longer gives is kept: it was known.
+    A row that stands and that the venue no longer gives is kept: it was known.
 
     Parameters
     ----------
     standing, fetched : polars.DataFrame
-        In the bars contract, the same window and symbols.
+        In the contract of `table`, the same window and symbols.
     restatement : timedelta
-        A bar that differs and is not older than this at `as_of` is overwritten.
+        A row that differs and is not older than this at `as_of` is overwritten.
 
     Raises
     ------
     ContractViolation
-        If an older bar differs, naming it, both values and the bound.
+        If an older row differs, naming it, both values and the bound.
     """
     key = list(KEY)
     facts = [name for name in table.schema if name not in table.audit_columns]
@@ -236,8 +308,8 @@ def _too_old(
         if name not in table.audit_columns and stands[name] != venue_says[name]
     )
     return ContractViolation(
-        f"{table.name}: {old.height} closed bars differ from what the venue gives now, the first "
-        f"{venue_says['symbol']} known at {format_instant(venue_says['known_at'])} ({differs}); a bar "
+        f"{table.name}: {old.height} rows differ from what the venue gives now, the first "
+        f"{venue_says['symbol']} known at {format_instant(venue_says['known_at'])} ({differs}); a row "
         f"older than {restatement / timedelta(hours=1):g} h at {format_instant(as_of)} is not "
         "overwritten; nothing was written",
         remedy="find out which is right; to take the venue's, raise ingest.restatement_hours for one run",

@@ -11,12 +11,14 @@ from pipelines.clock import check_as_of, floor_to_grid, format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ConfigError
 from pipelines.ingestion import (
+    FundingMarket,
     Market,
     event_results,
     markets,
-    merge_bars,
+    merge_rows,
     read_market,
     require_a_market,
+    with_funding,
     without_quarantined,
 )
 from pipelines.quality import CheckResult
@@ -30,7 +32,7 @@ _CHUNK_ROWS = 60_000
 
 @dataclass(frozen=True)
 class Window:
-    """The bars of one calendar month with `start < known_at <= end`."""
+    """The rows of one calendar month with `start < known_at <= end`."""
 
     start: datetime
     end: datetime
@@ -44,10 +46,10 @@ def backfill(
     symbols: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> StepReport:
-    """Fetch the bars with `start < known_at <= end` that are not there yet.
+    """Fetch the bars with `start < known_at <= end` that are not there yet, and contracts' funding.
 
-    Reads: the venue; bars, quality, quarantine. Writes: bars (and bars_<timeframe> of extra
-    markets), quality, quarantine. Re-run: asks only for months that are incomplete, and not again
+    Reads: the venue; bars, funding, quality, quarantine. Writes: bars (and bars_<timeframe> of extra
+    markets), funding, quality, quarantine. Re-run: asks only for months that are incomplete, and not again
     for gaps the venue has confirmed; after a kill it continues with the first chunk not committed.
 
     Parameters
@@ -73,15 +75,17 @@ def backfill(
             remedy="give an --end after --start",
         )
     chosen = _chosen(context, symbols)
-    jobs = [(market, chunk) for market in chosen for chunk in _chunks(market, start, end)]
-    total = sum(len(chunk) for _, chunk in jobs)
-    done, added = 0, 0
     for market in chosen:
         require_a_market(context, market, end)
-    for market, chunk in jobs:
+    feeds = with_funding(chosen)
+    jobs = [(feed, chunk) for feed in feeds for chunk in _chunks(feed, start, end)]
+    total = sum(len(chunk) for _, chunk in jobs)
+    done, added = 0, {"bars": 0, "rates": 0}
+    for feed, chunk in jobs:
+        kind = "rates" if isinstance(feed, FundingMarket) else "bars"
         if progress:
-            progress(done, total, f"{market.venue} {market.timeframe} {chunk[0].start:%Y-%m}")
-        added += _fill(context, market, chunk, end)
+            progress(done, total, f"{feed.venue} {feed.what} {chunk[0].start:%Y-%m}")
+        added[kind] += _fill(context, feed, chunk, end)
         done += len(chunk)
     if progress:
         progress(done, total, "done")
@@ -89,9 +93,10 @@ def backfill(
         "start": format_instant(start),
         "symbols": [symbol for market in chosen for symbol in market.symbols],
         "windows": total,
-        "bars_added": added,
+        "bars_added": added["bars"],
+        "rates_added": added["rates"],
     }
-    return StepReport("backfill", end, added > 0, detail)
+    return StepReport("backfill", end, any(added.values()), detail)
 
 
 def _chosen(context: Context, symbols: Sequence[str] | None) -> list[Market]:
@@ -101,7 +106,7 @@ def _chosen(context: Context, symbols: Sequence[str] | None) -> list[Market]:
 
 def _chunks(market: Market, start: datetime, end: datetime) -> Iterator[list[Window]]:
     """Group the months of a span so that a chunk holds some 60 000 rows, at least one month."""
-    start, end = (floor_to_grid(instant, market.timeframe) for instant in (start, end))
+    start, end = market.floor(start), floor_to_grid(end, market.timeframe)
     a_month = timedelta(days=30) // market.step * len(market.symbols)
     size = max(1, _CHUNK_ROWS // a_month)
     months = list(_months(start, end))
@@ -141,7 +146,7 @@ def _fill(context: Context, market: Market, chunk: list[Window], end: datetime) 
         venue=market.venue,
         remedy="run backfill again: it continues, and leaves refused rows out",
     )
-    merged = merge_bars(
+    merged = merge_rows(
         market.table,
         standing,
         fetched,
@@ -151,15 +156,15 @@ def _fill(context: Context, market: Market, chunk: list[Window], end: datetime) 
     # What lies outside the months that were asked was not withdrawn: nobody asked for it.
     events |= {"restated": merged.events["restated"]} if "restated" in merged.events else {}
     quality.add(lake, event_results(market, events, last))
-    lake.replace(market.table, merged.bars, start=first, end=last, where=market.where)
-    _confirm_gaps(context, market, chunk, asked, merged.bars, end)
-    return merged.bars.height - standing.height
+    lake.replace(market.table, merged.rows, start=first, end=last, where=market.where)
+    _confirm_gaps(context, market, chunk, asked, merged.rows, end)
+    return merged.rows.height - standing.height
 
 
 def _unsettled(
     context: Context, market: Market, chunk: list[Window], standing: pl.DataFrame
 ) -> dict[str, list[Window]]:
-    """Return symbol to the windows that lack bars the venue has not confirmed to lack."""
+    """Return symbol to the windows that lack rows the venue has not confirmed to lack."""
     confirmed = _confirmed(context, market, chunk)
     missing = _missing(market, chunk, standing)
     found: dict[str, list[Window]] = {}
@@ -170,14 +175,16 @@ def _unsettled(
 
 
 def _missing(
-    market: Market, chunk: list[Window], bars: pl.DataFrame
+    market: Market, chunk: list[Window], rows: pl.DataFrame
 ) -> dict[tuple[str, Window], int]:
-    """Count the missing bars of every symbol and window."""
+    """Count the missing rows of every symbol and window: one is due every step, more may be there."""
     edges = [window.end for window in chunk]
+    on_grid = pl.col("known_at").dt.epoch("us") % (market.step // timedelta(microseconds=1)) == 0
     counts = (
-        bars.sort("known_at")
+        rows.filter(on_grid)
+        .sort("known_at")
         .join_asof(
-            pl.DataFrame({"window": edges}, schema={"window": bars.schema["known_at"]}),
+            pl.DataFrame({"window": edges}, schema={"window": rows.schema["known_at"]}),
             left_on="known_at",
             right_on="window",
             strategy="forward",
@@ -218,13 +225,13 @@ def _fetch(
         spans.setdefault((windows[0].start, windows[-1].end), []).append(symbol)
     frames, duplicates = [market.table.empty()], dict[str, list[datetime]]()
     for (start, end), symbols in spans.items():
-        fetched = source.fetch_panel(symbols, market.timeframe, start=start, end=end)
+        fetched = market.fetch(source, start=start, end=end, symbols=symbols)
         for error in fetched.unknown.values():
             raise error
-        frames.append(fetched.bars)
+        frames.append(fetched.rows)
         duplicates |= {symbol: [end] * count for symbol, count in fetched.duplicates.items()}
-    bars = pl.concat(frames).sort(market.table.key)
-    return bars, ({"duplicates": duplicates} if duplicates else {})
+    rows = pl.concat(frames).sort(market.table.key)
+    return rows, ({"duplicates": duplicates} if duplicates else {})
 
 
 def _confirm_gaps(
@@ -232,12 +239,12 @@ def _confirm_gaps(
     market: Market,
     chunk: list[Window],
     asked: dict[str, list[Window]],
-    bars: pl.DataFrame,
+    rows: pl.DataFrame,
     end: datetime,
 ) -> None:
     """Remember gaps that were asked for and are no younger than the repair window."""
     settled = end - timedelta(hours=context.settings.ingest.repair_hours)
-    missing = _missing(market, chunk, bars)
+    missing = _missing(market, chunk, rows)
     confirmed = [
         _confirmation(market, symbol, window, missing[(symbol, window)])
         for symbol, windows in asked.items()
@@ -254,7 +261,7 @@ def _confirmation(market: Market, symbol: str, window: Window, count: int) -> Ch
         venue=market.venue,
         symbol=symbol,
         known_at=window.end,
-        observed=f"{count} bars missing since {format_instant(window.start)}, asked and not there",
+        observed=f"{count} rows missing since {format_instant(window.start)}, asked and not there",
         bound="the venue has no more",
         passed=True,
         failing_rows=count,
