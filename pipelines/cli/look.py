@@ -54,7 +54,8 @@ def _show_status(answer: dict[str, Any]) -> None:
 def _book(book: dict[str, Any]) -> dict[str, Any]:
     held = [f"{place['symbol']} {in_words(place['quantity'])}" for place in book["positions"]]
     money = {key: f"{book[key]:,.2f}" for key in ("equity", "cash")}
-    shown = {"book": book["book"], "role": book["role"], **money}
+    mode = f"{book['mode']}, halted" if book["halted"] else book["mode"]
+    shown = {"book": book["book"], "role": book["role"], "mode": mode, **money}
     return {**shown, "orders": book["orders"], "fills": book["fills"], "positions": held}
 
 

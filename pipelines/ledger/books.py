@@ -10,6 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from pipelines.ledger.audit import append_audit, digest_of
+from pipelines.ledger.controls import Control, read_controls
 from pipelines.ledger.rows import id_of
 from pipelines.ledger.schema import book_events, books, promotions
 
@@ -30,7 +31,8 @@ _NEWEST = sa.text(
         WHERE equity.book_id = b.book_id ORDER BY known_at DESC LIMIT 1) e ON true
     LEFT JOIN LATERAL (
         SELECT detail FROM book_events v
-        WHERE v.book_id = b.book_id AND v.kind = 'terms' ORDER BY effective_from DESC LIMIT 1) t ON true
+        WHERE v.book_id = b.book_id AND v.kind = 'terms'
+        ORDER BY effective_from DESC, ordinal DESC LIMIT 1) t ON true
     """
 )
 
@@ -65,12 +67,13 @@ class Promotion:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a book stands: its newest traded hour and state (None before the first), its terms."""
+    """Where a book stands: newest traded hour and state (None before the first), terms, controls."""
 
     book: Book
     traded_at: datetime | None
     state: dict[str, Any] | None
     terms: dict[str, Any] | None
+    controls: tuple[Control, ...] = ()
 
     @property
     def walked_to(self) -> datetime:
@@ -87,10 +90,11 @@ def read_books(connection: sa.Connection) -> list[Book]:
 def read_standings(connection: sa.Connection) -> list[Standing]:
     """Return where every book stands, in the order of `read_books`."""
     newest = {row.book_id: row for row in connection.execute(_NEWEST)}
+    controls = read_controls(connection)
     found = []
     for book in read_books(connection):
-        row = newest[book.book_id]
-        found.append(Standing(book, row.known_at, row.state, row.terms))
+        row, decided = newest[book.book_id], controls.get(book.book_id, ())
+        found.append(Standing(book, row.known_at, row.state, row.terms, decided))
     return found
 
 
@@ -133,10 +137,21 @@ def add_event(
     reason: str,
     decided_by: str,
 ) -> None:
-    """Append a decision about a book and its audit row, which holds the digest of the detail."""
+    """Append a decision about a book and its audit row, which holds the digest of the detail.
+
+    The caller holds the ledger's lock. Of several of one kind for one instant the last one counts.
+    """
+    same = (book_events.c.book_id == book.book_id, book_events.c.kind == kind)
+    ordinal = connection.scalar(
+        sa.select(sa.func.count())
+        .select_from(book_events)
+        .where(*same, book_events.c.effective_from == effective_from)
+    )
+    place = (ordinal,) if ordinal else ()
     connection.execute(
         sa.insert(book_events).values(
-            event_id=id_of(book.book_id, kind, effective_from),
+            event_id=id_of(book.book_id, kind, effective_from, *place),
+            ordinal=ordinal,
             book_id=book.book_id,
             effective_from=effective_from,
             kind=kind,

@@ -5,11 +5,12 @@ write each hour once. Positions and cash are folds over postings; before an hour
 checked against the engine state it starts from.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 
 from pipelines.clock import format_instant
@@ -30,9 +31,11 @@ from pipelines.ledger.books import (
 from pipelines.ledger.checks import all_findings
 from pipelines.ledger.hours import Folds, Hour
 from pipelines.ledger.migration import lock_ledger, migrate
+from pipelines.ledger.overruling import overrule
 from pipelines.ledger.rights import WRITER
 from pipelines.ledger.rows import id_of
-from pipelines.ledger.schema import equity, promotions
+from pipelines.ledger.schema import audit, equity, promotions
+from pipelines.ledger.snapshot import Snapshot, replace_rows
 from pipelines.ledger.status import describe_ledger
 from serving.books import STRATEGIES
 from serving.state import to_counts, to_decimal
@@ -119,6 +122,39 @@ class Ledger:
             add_event(connection, book, at, RETIRED, {}, reason, decided_by)
             return True
 
+    def control(
+        self,
+        action: str,
+        names: Sequence[str] | None,
+        *,
+        step: timedelta,
+        reason: str,
+        decided_by: str,
+    ) -> list[dict[str, Any]]:
+        """Pause, resume or liquidate books from the next hour each of them will trade.
+
+        Parameters
+        ----------
+        action : {"pause", "resume", "liquidate"}
+        names : sequence of str or None
+            Books by name; None is every book that is not retired: the kill switch.
+        step : timedelta
+            The timeframe of the books.
+
+        Returns
+        -------
+        list of dict
+            ``{"book", "mode", "effective_from", "changed"}``, one a book; `changed` is false where it
+            stood like that already, and nothing was written for it.
+
+        Raises
+        ------
+        ConfigError
+            If a book does not exist or is retired: nothing was written for any.
+        """
+        with self._write() as connection:
+            return overrule(connection, action, names, step, reason, decided_by)
+
     def books(self) -> list[Book]:
         """Return every book ever opened, by opening and name."""
         with self._read() as connection:
@@ -195,9 +231,10 @@ class Ledger:
         """Return champion, books and health as plain JSON types, as things stood at `as_of`.
 
         ``{"champion": {"version", "since"} or None, "books": [{"book", "role", "model_version",
-        "equity", "cash", "orders", "fills", "positions": [{"symbol", "quantity", "entry", "stop"}]}],
-        "ledger": {"balanced", "audit_chain"}}``; `entry` is the average cost with fees, `stop` is
-        null where there is none.
+        "mode", "halted", "equity", "cash", "orders", "fills", "positions": [{"symbol", "quantity",
+        "entry", "stop"}]}], "ledger": {"balanced", "audit_chain"}}``; `mode` is that of the next hour
+        (run, pause, liquidate), `halted` the engine's own drawdown stop, `entry` the average cost with
+        fees, `stop` null where there is none.
         """
         with self._read() as connection:
             return describe_ledger(connection, as_of)
@@ -206,6 +243,43 @@ class Ledger:
         """Recompute balances, positions, the audit chain and every hour's digest; return what is wrong."""
         with self._read() as connection:
             return all_findings(connection)
+
+    def is_empty(self) -> bool:
+        """Say whether nothing was ever written to the ledger."""
+        with self._read() as connection:
+            return connection.scalar(sa.select(sa.func.count()).select_from(audit)) == 0
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Open the ledger as it stands now, to be read table by table while others go on writing."""
+        with _answers(), self._engine.connect() as connection:
+            frozen = connection.execution_options(isolation_level="REPEATABLE READ")
+            with frozen.begin():
+                yield Snapshot(frozen)
+
+    def restore(
+        self,
+        rows: Mapping[str, tuple[Sequence[str], Iterable[bytes]]],
+        head: Mapping[str, Any] | None,
+        *,
+        replace: bool,
+        told: Callable[[str], None],
+    ) -> None:
+        """Put the rows of a snapshot in place, verified, or leave the ledger as it is.
+
+        Parameters and errors as in `snapshot.replace_rows`.
+        """
+        with _answers(), self._owner.begin() as connection:
+            lock_ledger(connection)
+            try:
+                replace_rows(connection, rows, head=head, replace=replace, told=told)
+            except (psycopg.DataError, psycopg.IntegrityError) as error:
+                first_line = str(error).strip().splitlines()[0]
+                raise ContractViolation(
+                    f"the backup's rows do not fit the tables: {first_line}; nothing was restored",
+                    remedy="use another backup",
+                ) from error
+        self._folds = Folds()
 
     @contextmanager
     def _read(self) -> Iterator[sa.Connection]:
@@ -228,8 +302,13 @@ def _engine(url: str, role: str | None = None, **options: Any) -> sa.Engine:
 def _answers() -> Iterator[None]:
     try:
         yield
-    except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
-        first_line = str(error.orig).strip().splitlines()[0]
+    except (
+        sa.exc.OperationalError,
+        sa.exc.InterfaceError,
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+    ) as error:
+        first_line = str(getattr(error, "orig", error)).strip().splitlines()[0]
         raise SourceUnavailable(
             f"the ledger's database does not answer: {first_line}",
             remedy="start it, then run the same command again: the hour was not written",

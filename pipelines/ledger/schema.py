@@ -4,8 +4,8 @@ Amounts are NUMERIC(38, 8): exact. Prices, weights and rates are double precisio
 the market or decisions, not money. `known_at` is the close of the bar in which a thing happened.
 `recorded_at` is an audit stamp of the wall clock, never read by logic and never part of a hash.
 
-A column that a later migration added stands last in its table and says `since` which revision it is
-there: the digests of hours written before it do not know it (see `checks`).
+A column that a later migration added stands last in its table; it, and a later table, says `since` which
+revision it is there: the digests of hours written before it do not know it (see `digests`).
 """
 
 from typing import Any
@@ -57,7 +57,9 @@ book_events = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("decided_by", sa.Text, nullable=False),
     _stamp(),
-    sa.Column("ordinal", sa.SmallInteger, nullable=False, server_default="0"),
+    sa.Column(
+        "ordinal", sa.SmallInteger, nullable=False, server_default="0", info={"since": "0002"}
+    ),
 )
 
 orders = sa.Table(
@@ -133,6 +135,7 @@ trades = sa.Table(
     sa.Column("exit_kind", sa.Text, nullable=False),
     sa.Column("exit_cause", sa.Text, nullable=False),
     sa.Column("exit_reason", sa.Text, nullable=False),
+    info={"since": "0002"},
 )
 
 # One entry (a fill, a funding payment, the opening capital) is several postings that sum to zero per asset.

@@ -1,5 +1,6 @@
 """What the ledger says of its books, for people and machines."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -10,12 +11,15 @@ from pipelines.clock import format_instant
 from pipelines.ledger.audit import chain_findings
 from pipelines.ledger.books import Book, Promotion, champion_of, read_books, read_promotions
 from pipelines.ledger.checks import balance_findings
+from pipelines.ledger.controls import Control, is_halted, mode_at, read_controls
 
 _COUNTS = sa.text(
     """
     SELECT b.book_id, e.equity, e.cash, e.state,
         (SELECT count(*) FROM orders o WHERE o.book_id = b.book_id AND o.known_at <= :as_of) AS orders,
-        (SELECT count(*) FROM fills f WHERE f.book_id = b.book_id AND f.known_at <= :as_of) AS fills
+        (SELECT count(*) FROM fills f WHERE f.book_id = b.book_id AND f.known_at <= :as_of) AS fills,
+        (SELECT min(known_at) FROM equity n
+            WHERE n.book_id = b.book_id AND n.known_at > :as_of) AS next_hour
     FROM books b LEFT JOIN LATERAL (
         SELECT equity, cash, state FROM equity WHERE equity.book_id = b.book_id
             AND known_at <= :as_of ORDER BY known_at DESC LIMIT 1) e ON true
@@ -28,10 +32,14 @@ def describe_ledger(connection: sa.Connection, as_of: datetime) -> dict[str, Any
     found = {row.book_id: row for row in connection.execute(_COUNTS, {"as_of": as_of})}
     champion = champion_of(read_promotions(connection), as_of)
     opened = [book for book in read_books(connection) if book.opened_at <= as_of]
+    controls = read_controls(connection)
     return {
         "champion": champion
         and {"version": champion.version, "since": format_instant(champion.effective_from)},
-        "books": [_describe(b, found[b.book_id], _role(b, champion, as_of)) for b in opened],
+        "books": [
+            _describe(b, found[b.book_id], _role(b, champion, as_of), controls.get(b.book_id, ()))
+            for b in opened
+        ],
         "ledger": {
             "balanced": not balance_findings(connection),
             "audit_chain": not chain_findings(connection),
@@ -49,7 +57,7 @@ def _role(book: Book, champion: Promotion | None, as_of: datetime) -> str:
     return "previous" if champion and book.model_version == champion.previous else "challenger"
 
 
-def _describe(book: Book, row: Any, role: str) -> dict[str, Any]:
+def _describe(book: Book, row: Any, role: str, controls: Sequence[Control]) -> dict[str, Any]:
     positions = []
     for symbol, position in sorted((row.state or {"positions": {}})["positions"].items()):
         quantity = Decimal(position["quantity"])
@@ -66,6 +74,8 @@ def _describe(book: Book, row: Any, role: str) -> dict[str, Any]:
         "book": book.name,
         "role": role,
         "model_version": book.model_version,
+        "mode": mode_at(controls, row.next_hour),
+        "halted": is_halted(row.state),
         "equity": float(book.initial_cash if row.equity is None else row.equity),
         "cash": float(book.initial_cash if row.cash is None else row.cash),
         "orders": row.orders,

@@ -21,7 +21,7 @@ LIGHT = {
     "pipelines.settings",
     "pipelines.steps",
 }
-DAG_IDS = ("backfill", "monitor_daily", "retrain_daily", "trade_hourly")
+DAG_IDS = ("backfill", "control_book", "monitor_daily", "retrain_daily", "trade_hourly")
 
 
 def _parse_time_imports(path: Path) -> set[str]:
@@ -108,6 +108,14 @@ def test_a_new_stack_trades_the_newest_hour_at_once_but_waits_for_midnight_to_re
     starts = {dag_id: dag["start"] for dag_id, dag in inspection["dags"].items()}
     assert starts.pop("trade_hourly") == "2021-01-01T00:00:00+00:00"
     assert set(starts.values()) == {None}
+
+
+def test_a_person_who_overrules_says_what_which_book_and_why(inspection: dict[str, Any]) -> None:
+    params = inspection["dags"]["control_book"]["params"]
+    assert params["action"]["enum"] == ["pause", "resume", "liquidate"]
+    assert "enum" not in params["book"]
+    assert (params["reason"]["type"], params["reason"]["minLength"]) == ("string", 1)
+    assert list(inspection["dags"]["control_book"]["tasks"]) == ["control_book"]
 
 
 def test_a_training_maps_over_its_windows(inspection: dict[str, Any]) -> None:

@@ -129,8 +129,8 @@ def test_status_is_what_it_was_at_that_instant(ledger: Ledger) -> None:
     early = ledger.status(START)
     assert early["champion"] is None
     assert early["books"][0] == {
-        "book": "model-1", "role": "challenger", "model_version": "1", "equity": 100_000.0,
-        "cash": 100_000.0, "orders": 0, "fills": 0, "positions": [],
+        "book": "model-1", "role": "challenger", "model_version": "1", "mode": "run",
+        "halted": False, "equity": 100_000.0, "cash": 100_000.0, "orders": 0, "fills": 0, "positions": [],
     }  # fmt: skip
     trade(ledger, book, 1, 3)
     then = ledger.status(START + 3 * HOUR)

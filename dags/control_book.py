@@ -1,0 +1,51 @@
+"""### A person overrules: pause, resume or liquidate a book, or all of them.
+
+A paused book opens nothing and keeps its exits; a liquidating one closes what it holds; a resumed one trades
+again, even where the engine had halted it at its largest drawdown. It holds from the next hour the book
+trades and is written to the ledger with who asked for it and why.
+
+**Run it by hand** with *Trigger*: which book (`all` is the kill switch), what, and the reason.
+
+**If it fails:** the log says what was wrong with the form: a book of another name, one that is retired, or no
+reason; nothing was written. If the database does not answer, clear the task. `hourglass liquidate --all
+--reason TEXT` does the same without Airflow.
+"""
+
+from _shared import DEFAULT_ARGS, SETTINGS
+from _steps import run_step
+from airflow.sdk import Param, dag, get_current_context, task
+
+from pipelines.clock import floor_to_grid
+
+PARAMS = {
+    "book": Param("all", type="string", minLength=1, title="Book",
+                  description="A book's name as on its page, or all: the kill switch."),
+    "action": Param("pause", type="string", enum=["pause", "resume", "liquidate"], title="Action"),
+    "reason": Param(type="string", minLength=1, title="Reason",
+                    description="Kept in the ledger for who reads it later."),
+}  # fmt: skip
+
+
+@dag(
+    schedule=None,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    params=PARAMS,
+    tags=["trading", "manual"],
+    doc_md=__doc__,
+)
+def control_book():
+    """Wire the one task."""
+
+    @task(task_id="control_book")
+    def run():
+        context = get_current_context()
+        asked, form = context["dag_run"], context["params"]
+        who = asked.triggering_user_name or "airflow"
+        words = (form["action"], form["book"], form["reason"], who)
+        return run_step("control_book", floor_to_grid(asked.run_after, SETTINGS.timeframe), *words)
+
+    run()
+
+
+control_book()

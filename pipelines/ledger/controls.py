@@ -1,0 +1,83 @@
+"""What people decide about books: pause, resume, liquidate. Each decision is an event with a reason.
+
+A control holds from the next hour its book will trade until another one takes its place: hours that
+were traded are never touched. `recorded_at` of the event says when it was really given.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from pipelines.ledger.schema import book_events
+
+CONTROL = "control"
+RUNNING, PAUSED, LIQUIDATING = MODES = ("run", "pause", "liquidate")
+# What a person asks for, and the mode it leads to.
+ACTIONS = {"pause": PAUSED, "resume": RUNNING, "liquidate": LIQUIDATING}
+
+
+@dataclass(frozen=True)
+class Control:
+    """From the bar known at `effective_from` on, a book trades in `mode`.
+
+    `resumed` lifts a halt of the engine's own at that bar. Of several controls for one bar the mode
+    of the last holds, and a halt is lifted if any of them lifts it.
+    """
+
+    effective_from: datetime
+    mode: str
+    resumed: bool
+    reason: str
+    decided_by: str
+
+
+def read_controls(connection: sa.Connection) -> dict[UUID, tuple[Control, ...]]:
+    """Return every book's controls, oldest first; a book that has none is not in it."""
+    query = (
+        sa.select(book_events)
+        .where(book_events.c.kind == CONTROL)
+        .order_by(book_events.c.effective_from, book_events.c.ordinal)
+    )
+    found: dict[UUID, list[Control]] = defaultdict(list)
+    for row in connection.execute(query):
+        mode, resumed = row.detail["mode"], row.detail["resumed"]
+        found[row.book_id].append(
+            Control(row.effective_from, mode, resumed, row.reason, row.decided_by)
+        )
+    return {book_id: tuple(controls) for book_id, controls in found.items()}
+
+
+def mode_at(history: Sequence[Control], hour: datetime | None = None) -> str:
+    """Return the mode of the bar known at `hour`; without one, the newest."""
+    past = [c for c in history if hour is None or c.effective_from <= hour]
+    return past[-1].mode if past else RUNNING
+
+
+def resumed_at(history: Sequence[Control], hour: datetime) -> bool:
+    """Say whether a person lifted the book's halt at the bar known at `hour`."""
+    return any(c.resumed for c in history if c.effective_from == hour)
+
+
+def is_halted(state: Mapping[str, Any] | None) -> bool:
+    """Say whether the engine itself has halted the book of this stored state (drawdown stop)."""
+    return bool(state and state.get("halted"))
+
+
+def decide(
+    action: str, history: Sequence[Control], next_hour: datetime, *, halted: bool
+) -> Mapping[str, Any] | None:
+    """Return the detail of the event that `action` asks for; None where it would change nothing.
+
+    Only a halted book is resumed in the engine's sense: to pause and resume one that is not does not
+    make it forget its peak.
+    """
+    mode = ACTIONS[action]
+    lifts = mode == RUNNING and halted and not resumed_at(history, next_hour)
+    if mode_at(history) == mode and not lifts:
+        return None
+    return {"mode": mode, "resumed": lifts}
