@@ -13,6 +13,7 @@ import polars as pl
 
 from serving.compiled import Floats
 from serving.config import CostConfig, RiskConfig
+from serving.controls import Controls
 from serving.engine import run
 from serving.limits import Limits, limits_of
 from serving.market import Filters, Panel, build_panel
@@ -26,7 +27,13 @@ from serving.state import State
 from serving.tape import Tape, new_tape
 
 STRATEGIES = ("model", "buy_and_hold", "ema_crossover")
-FEATURES_READ = ("realised_vol_72", "atr_14", "ema_gap_24_96")
+FEATURES_READ = (
+    "realised_vol_72",
+    "atr_14",
+    "ema_gap_24_96",
+    "btc_correlation_168",
+    "vol_ratio_24_168",
+)
 SCORES_READ = ("expected_return", "horizon_bars")
 
 
@@ -37,14 +44,16 @@ class Inputs:
     Attributes
     ----------
     panel : Panel
-    sigma, atr, ema_gap : float64 (bars, n)
-        The features `realised_vol_72`, `atr_14`, `ema_gap_24_96`; NaN where not valid.
+    sigma, atr, ema_gap, correlation, stress : float64 (bars, n)
+        The features of `FEATURES_READ`, in that order; NaN where not valid.
     """
 
     panel: Panel
     sigma: Floats
     atr: Floats
     ema_gap: Floats
+    correlation: Floats
+    stress: Floats
 
 
 @dataclass(frozen=True)
@@ -96,8 +105,7 @@ def build_inputs(
         raise ValueError(
             f"features: columns {', '.join(missing)} are missing; strategies read them"
         )
-    sigma, atr, ema_gap = panel.place(features, *FEATURES_READ)
-    return Inputs(panel, sigma, atr, ema_gap)
+    return Inputs(panel, *panel.place(features, *FEATURES_READ))
 
 
 def place_scores(panel: Panel, scores: pl.DataFrame) -> Scores:
@@ -128,6 +136,13 @@ def strategy_signals(
     ValueError
         If the strategy is not known, or is a model without scores.
     """
+    wishes = _wishes(strategy, inputs, scores, state, risk)
+    return wishes._replace(correlation=inputs.correlation, stress=inputs.stress)
+
+
+def _wishes(
+    strategy: str, inputs: Inputs, scores: Scores | None, state: State, risk: RiskConfig
+) -> Signals:
     if strategy == "buy_and_hold":
         return buy_and_hold_signals(inputs.panel.market.close, ~np.isnan(state.last_close))
     if strategy == "ema_crossover":
@@ -149,15 +164,16 @@ def walk_book(
     *,
     costs: CostConfig,
     risk: RiskConfig,
+    controls: Controls | None = None,
     recording: bool = True,
 ) -> Walk:
     """Walk a book through the span of `inputs`, changing `state` in place.
 
-    Risk rules do not apply to buy and hold; costs do.
+    Risk rules do not apply to buy and hold; costs and `controls` (by default none) do.
     """
     panel = inputs.panel
     signals = strategy_signals(strategy, inputs, scores, state, risk)
     limits = limits_of(costs, risk, panel.timeframe, rules_apply=strategy != "buy_and_hold")
     tape = new_tape(panel.bars, len(panel.symbols), recording=recording)
-    run(panel.market, signals, state, limits, tape)
+    run(panel.market, signals, state, limits, tape, controls)
     return Walk(panel, signals, limits, tape, state)

@@ -7,31 +7,45 @@ import numpy as np
 from serving.compiled import compiled
 from serving.limits import FIXED, SQRT, Limits
 from serving.market import Market
-from serving.state import SCALE
+from serving.state import FEE_TIER, SCALE, State
 
 # Parkinson (1980): the standard deviation of a driftless walk is its range over 2 sqrt(ln 2).
 _RANGE_TO_SIGMA = 1.0 / (2.0 * math.sqrt(math.log(2.0)))
 
 
 @compiled
-def slippage(bar: int, symbol: int, size: int, market: Market, limits: Limits) -> float:
-    """Return how far a fill of `size` is from its reference, as a fraction of price.
+def maker_fee_rate(state: State, limits: Limits) -> float:
+    """Return the fee of a resting order in the book's tier, fraction of notional."""
+    return limits.tier_maker_fee_rate[state.conduct[FEE_TIER]]
 
-    `slippage_rate` (half the spread) plus, with sigma the bar's own volatility after Parkinson,
-    Q the size and V the bar's volume: nothing (fixed), `Y sigma Q / V` (volume), or
-    `Y sigma sqrt(Q / V)` (sqrt; Almgren et al. 2005, Toth et al. 2011). Zero volume: no impact,
-    and no fill either, since the participation cap is then zero.
+
+@compiled
+def taker_fee_rate(state: State, limits: Limits) -> float:
+    """Return the fee of a market or stop order in the book's tier, fraction of notional."""
+    return limits.tier_taker_fee_rate[state.conduct[FEE_TIER]]
+
+
+@compiled
+def slippage(bar: int, symbol: int, size: int, market: Market, limits: Limits) -> float:
+    """Return how far beyond half the spread a taker of `size` is filled, as a fraction of price.
+
+    With sigma the bar's own volatility after Parkinson, Q the size and V the bar's volume:
+    `slippage_rate` (fixed), `Y sigma Q / V` (volume), or `Y sigma sqrt(Q / V)` (sqrt; Almgren et al.
+    2005, Toth et al. 2011). Zero volume: no impact, and no fill either, since the participation cap
+    is then zero.
     """
-    volume = float(market.volume[bar, symbol])
-    if limits.slippage_model == FIXED or not volume > 0.0:
+    if limits.slippage_model == FIXED:
         return limits.slippage_rate
+    volume = float(market.volume[bar, symbol])
+    if not volume > 0.0:
+        return 0.0
     high = float(market.high[bar, symbol])
     low = float(market.low[bar, symbol])
     sigma = (high - low) / (0.5 * (high + low)) * _RANGE_TO_SIGMA
     share = size / SCALE / volume
     if limits.slippage_model == SQRT:
         share = math.sqrt(share)
-    return limits.slippage_rate + limits.impact_coefficient * sigma * share
+    return limits.impact_coefficient * sigma * share
 
 
 @compiled

@@ -14,14 +14,16 @@ import numpy as np
 
 from serving.compiled import cached, compiled, fingerprint_of
 from serving.costs import notional_of
+from serving.controls import Controls, no_controls
 from serving.desk import Desk, new_desk
 from serving.fills import fill_orders, measure_room, run_stops
 from serving.limits import Limits
 from serving.market import Market
+from serving.risk.control import control
 from serving.risk.names import VENUE_FILTERS
 from serving.risk.rules import apply_rules, count_changes
 from serving.signals import Signals
-from serving.state import CASH, EQUITY, FUNDING, LARGEST, PEAK, State
+from serving.state import CASH, EQUITY, FUNDING, LARGEST, PEAK, SIGNAL, State
 from serving.tape import (
     CURVE_CASH,
     CURVE_EQUITY,
@@ -51,7 +53,10 @@ def pay_funding(bar: int, desk: Desk) -> None:
             paid = notional_of(notional_of(desk.state.quantity[s], close), rate)
             desk.state.money[CASH] -= paid
             desk.state.money[FUNDING] += paid
-            record_fill(desk.tape, bar, s, FUNDING_PAYMENT, 0, close, close, paid, 0, -paid)
+            record_fill(
+                desk.tape, bar, s, FUNDING_PAYMENT, 0, close, close, close, 0.0, 0.0, paid, 0, -paid,
+                SIGNAL,
+            )  # fmt: skip
 
 
 @compiled
@@ -81,6 +86,7 @@ def mark(bar: int, desk: Desk) -> None:
 def choose_targets(bar: int, desk: Desk) -> None:
     """Take the weights asked for; a symbol without a bar or a score is frozen at what it has."""
     equity = desk.state.money[EQUITY]
+    desk.scale[0] = 1.0
     for s in range(desk.targets.shape[0]):
         current = 0.0
         if desk.state.quantity[s] != 0:
@@ -91,6 +97,7 @@ def choose_targets(bar: int, desk: Desk) -> None:
         desk.current[s] = current
         desk.ceiling[s] = np.inf
         desk.frozen[s] = unscored
+        desk.cause[s] = SIGNAL
         desk.targets[s] = current if unscored else desired
         if desk.tape.recording and present:
             desk.tape.stages[STAGE_BARS] += 1
@@ -126,7 +133,7 @@ def place_orders(bar: int, desk: Desk) -> None:
             distance = desk.signals.stop_fraction[bar, s] * close
         desk.state.pending[s] = change
         desk.state.pending_stop[s] = distance
-        record_order(desk.tape, bar, s, MARKET, change, close, distance, target)
+        record_order(desk.tape, bar, s, MARKET, change, close, 0.0, distance, target, desk.cause[s])
 
 
 @compiled
@@ -145,6 +152,8 @@ def step(bar: int, desk: Desk) -> None:
     choose_targets(bar, desk)
     if desk.limits.rules_apply:
         apply_rules(bar, desk)
+    else:
+        control(bar, desk)
     place_orders(bar, desk)
 
 
@@ -158,10 +167,17 @@ def _compile_run(fingerprint: int) -> Callable[[Desk], int]:
     return run
 
 
-_run = _compile_run(fingerprint_of(step, Desk, Market, Signals, State, Limits, Tape))
+_run = _compile_run(fingerprint_of(step, Desk, Market, Signals, Controls, State, Limits, Tape))
 
 
-def run(market: Market, signals: Signals, state: State, limits: Limits, tape: Tape) -> None:
+def run(
+    market: Market,
+    signals: Signals,
+    state: State,
+    limits: Limits,
+    tape: Tape,
+    controls: Controls | None = None,
+) -> None:
     """Walk one book through every bar of `market`: a loop over `step` and nothing else.
 
     Parameters
@@ -175,6 +191,8 @@ def run(market: Market, signals: Signals, state: State, limits: Limits, tape: Ta
     limits : Limits
     tape : Tape
         From `new_tape(bars, n, recording=...)`.
+    controls : Controls, optional
+        By default nobody touches the book.
 
     Raises
     ------
@@ -192,4 +210,8 @@ def run(market: Market, signals: Signals, state: State, limits: Limits, tape: Ta
             f"a state of {state.quantity.shape[0]} symbols and a tape of {tape.curve.shape[0]} bars "
             f"do not fit bars of shape {shape}"
         )
-    _run(new_desk(market, signals, state, limits, tape))
+    controls = controls or no_controls(shape[0])
+    for array in (market.calendar, *controls):
+        if array.shape != shape[:1]:
+            raise ValueError(f"calendar and controls of {array.shape[0]} bars, not {shape[0]}")
+    _run(new_desk(market, signals, controls, state, limits, tape))

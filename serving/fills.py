@@ -3,10 +3,17 @@
 import numpy as np
 
 from serving.compiled import compiled
-from serving.costs import affordable, fill_price, notional_of, round_to_tick, slippage
+from serving.costs import (
+    affordable,
+    fill_price,
+    notional_of,
+    round_to_tick,
+    slippage,
+    taker_fee_rate,
+)
 from serving.desk import Desk
-from serving.state import CASH, FEES, LARGEST, SCALE, TRADED
-from serving.tape import MARKET, STOP, record_fill, record_order
+from serving.state import CASH, FEES, LARGEST, SCALE, SIGNAL, TRADED
+from serving.tape import MARKET, STOP_LOSS, record_fill, record_order
 
 
 @compiled
@@ -67,8 +74,10 @@ def execute(bar: int, s: int, wanted: int, reference: float, kind: int, desk: De
     if size <= 0:
         return
     rate = slippage(bar, s, size, desk.market, desk.limits)
-    price = fill_price(reference, rate, desk.market.tick[s], wanted > 0)
-    fee_rate = desk.limits.taker_fee_rate
+    spread = desk.limits.half_spread_rate
+    price = fill_price(reference, spread + rate, desk.market.tick[s], wanted > 0)
+    fee_rate = taker_fee_rate(desk.state, desk.limits)
+    arrival = desk.state.last_close[s] if kind == MARKET else desk.state.stop[s]
     if wanted > 0:
         size = affordable(size, price, desk.state.money[CASH], fee_rate, lot)
         if size <= 0:
@@ -86,7 +95,10 @@ def execute(bar: int, s: int, wanted: int, reference: float, kind: int, desk: De
     desk.room[s] -= size
     desk.state.money[FEES] += fee
     desk.state.money[TRADED] += notional
-    record_fill(desk.tape, bar, s, kind, filled, reference, price, notional, fee, realised)
+    record_fill(
+        desk.tape, bar, s, kind, filled, arrival, reference, price, spread, rate, notional, fee,
+        realised, SIGNAL,
+    )  # fmt: skip
 
 
 @compiled
@@ -119,6 +131,6 @@ def run_stops(bar: int, desk: Desk) -> None:
         if stop <= 0.0 or not desk.market.low[bar, s] <= stop:
             continue
         quantity = state.quantity[s]
-        record_order(desk.tape, bar, s, STOP, -quantity, stop, 0.0, 0.0)
-        execute(bar, s, -quantity, min(desk.market.open[bar, s], stop), STOP, desk)
+        record_order(desk.tape, bar, s, STOP_LOSS, -quantity, stop, stop, 0.0, 0.0, SIGNAL)
+        execute(bar, s, -quantity, min(desk.market.open[bar, s], stop), STOP_LOSS, desk)
         state.cooldown[s] = desk.limits.stop_cooldown_bars

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from serving.compiled import Counts, Floats
+from serving.compiled import Counts, Flags, Floats
 from serving.state import LARGEST, SCALE, to_counts
 
+NEW_DAY, NEW_WEEK, NEW_MONTH = 1, 2, 4
 _PRICES = ("open", "high", "low", "close")
 
 
@@ -29,6 +30,11 @@ class Market(NamedTuple):
         Fill prices are multiples of it; 0 is none.
     minimum_notional : int64 (n,)
         Smallest order, counts of 1e-8 quote.
+    contract : bool (n,)
+        Whether the symbol is a contract, which can be sold short, and no spot pair.
+    calendar : int64 (bars,)
+        What begins when the bar closes: `NEW_DAY` (00:00 UTC) + `NEW_WEEK` (of a Monday) +
+        `NEW_MONTH` (of the first of a month).
     """
 
     open: Floats
@@ -40,6 +46,8 @@ class Market(NamedTuple):
     lot: Counts
     tick: Floats
     minimum_notional: Counts
+    contract: Flags
+    calendar: Counts
 
 
 @dataclass(frozen=True)
@@ -163,12 +171,26 @@ def build_panel(
         lot=np.array([max(to_counts(f.lot), 1) for f in chosen], np.int64),
         tick=np.array([f.tick for f in chosen], np.float64),
         minimum_notional=np.array([to_counts(f.minimum_notional) for f in chosen], np.int64),
+        contract=np.array([":" in name for name in universe], np.bool_),
+        calendar=calendar_of(first, count, timeframe),
     )
     panel = Panel(universe, first, count, timeframe, market)
     if funding is None:
         return panel
     rates = np.nan_to_num(panel.place(funding, "funding_rate")[0], nan=0.0)
     return Panel(universe, first, count, timeframe, market._replace(funding_rate=rates))
+
+
+def calendar_of(first: datetime, count: int, timeframe: timedelta) -> Counts:
+    """Return `Market.calendar` of `count` bars, the first of them known at `first`."""
+    start = np.datetime64(first.astimezone(UTC).replace(tzinfo=None), "us")
+    instants = start + np.arange(count) * np.timedelta64(timeframe)
+    day = instants.astype("datetime64[D]")
+    midnight = instants == day
+    # Day 0 of the epoch was a Thursday.
+    monday = (day.astype(np.int64) + 3) % 7 == 0
+    turn = day == day.astype("datetime64[M]")
+    return (midnight * (NEW_DAY + monday * NEW_WEEK + turn * NEW_MONTH)).astype(np.int64)
 
 
 def check_capital(panel: Panel, initial_cash: float) -> None:

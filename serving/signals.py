@@ -1,7 +1,8 @@
 """From what a model or a baseline says to the weights it would like, before any limit.
 
 All functions take and return float64 arrays (bars, n); NaN means "nothing is said of this symbol at
-this instant": no new order is made and a position keeps its stop.
+this instant": no new order is made and a position keeps its stop. `correlation` and `stress` are left
+unknown here: they say nothing of a wish, and `books.strategy_signals` adds them.
 """
 
 from typing import NamedTuple
@@ -27,6 +28,10 @@ class Signals(NamedTuple):
         Standard deviation of one bar's log return.
     stop_fraction : float64 (bars, n)
         Distance of a new position's stop [fraction of price]; NaN is "none can be set".
+    correlation : float64 (bars, n)
+        Trailing correlation with Bitcoin (`btc_correlation_168`); NaN counts as 1.
+    stress : float64 (bars, n)
+        Log ratio of a day's volatility to a week's (`vol_ratio_24_168`); NaN counts as 0.
     """
 
     desired: Floats
@@ -34,6 +39,8 @@ class Signals(NamedTuple):
     variance: Floats
     sigma: Floats
     stop_fraction: Floats
+    correlation: Floats
+    stress: Floats
 
 
 def model_signals(
@@ -66,7 +73,16 @@ def model_signals(
     with np.errstate(divide="ignore", invalid="ignore"):
         desired = risk.kelly_fraction * expected_return / variance
     desired[~np.isfinite(desired)] = np.nan
-    return Signals(desired, expected_return.copy(), variance, sigma, atr * risk.stop_atr_multiple)
+    unknown = np.full_like(desired, np.nan)
+    return Signals(
+        desired,
+        expected_return.copy(),
+        variance,
+        sigma,
+        atr * risk.stop_atr_multiple,
+        unknown,
+        unknown,
+    )
 
 
 def ema_crossover_signals(ema_gap: Floats, sigma: Floats, atr: Floats, risk: RiskConfig) -> Signals:
@@ -82,7 +98,7 @@ def ema_crossover_signals(ema_gap: Floats, sigma: Floats, atr: Floats, risk: Ris
     desired = np.where(ema_gap > 0, 1.0 / ema_gap.shape[1], 0.0)
     desired[np.isnan(ema_gap)] = np.nan
     unknown = np.full_like(desired, np.nan)
-    return Signals(desired, unknown, unknown, sigma, atr * risk.stop_atr_multiple)
+    return Signals(desired, unknown, unknown, sigma, atr * risk.stop_atr_multiple, unknown, unknown)
 
 
 def buy_and_hold_signals(close: Floats, seen: Flags) -> Signals:
@@ -101,4 +117,4 @@ def buy_and_hold_signals(close: Floats, seen: Flags) -> Signals:
     for symbol in np.flatnonzero(present.any(axis=0) & ~seen):
         desired[int(np.argmax(present[:, symbol])), symbol] = 1.0 / n
     unknown = np.full((bars, n), np.nan)
-    return Signals(desired, unknown, unknown, unknown, unknown)
+    return Signals(desired, unknown, unknown, unknown, unknown, unknown, unknown)

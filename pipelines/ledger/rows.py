@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid5
@@ -11,19 +11,36 @@ import numpy as np
 
 from pipelines.clock import format_instant
 from serving.books import Walk
-from serving.risk.names import RULES, reason_of
-from serving.state import CASH, EQUITY, PEAK, state_to_json, to_decimal
+from serving.risk.names import RULES, cause_of, reason_of
+from serving.state import CASH, EQUITY, PEAK, SIGNAL, state_to_json, to_decimal
 from serving.tape import (
     CURVE_EXPOSURE,
     CUTS,
     FILLS,
     FUNDING_PAYMENT,
     KINDS,
+    LIMIT,
     MARKET,
     ORDERS,
+    STOP,
+    TRADES,
 )
 
 NAMESPACE = UUID("6f0b1f3e-5a0f-5b7e-9f63-0b8f9a4c2d11")
+
+# Orders of a close, which live one bar; the others are protective exits, which fire inside theirs.
+_RESTING = (MARKET, LIMIT, STOP)
+_AT_ONCE = timedelta(0)
+_BPS = 1e4
+_BY_SIGNAL = "the signal asked for it"
+_EXITS = (
+    _BY_SIGNAL,
+    _BY_SIGNAL,
+    _BY_SIGNAL,
+    "the price reached its stop loss",
+    "the price reached its target",
+    "the price came back to its trailing stop",
+)
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
@@ -62,7 +79,7 @@ def rows_of(hour: BookHour) -> Rows:
         "equity": [_equity(hour)],
         "risk_events": list(_risk_events(hour)),
         "signals": list(_signals(hour)),
-        "trades": [],
+        "trades": list(_trades(hour)),
     }
 
 
@@ -70,21 +87,21 @@ def _orders(hour: BookHour) -> Iterator[tuple[Any, ...]]:
     tape, panel = hour.walk.tape, hour.walk.panel
     for row in tape.orders[: tape.used[ORDERS]]:
         symbol, kind = panel.symbols[row["symbol"]], int(row["kind"])
-        valid_until = hour.known_at + panel.timeframe if kind == MARKET else hour.known_at
+        lives = panel.timeframe if kind in _RESTING else _AT_ONCE
         yield (
             id_of(hour.book_id, symbol, hour.known_at, KINDS[kind]),
             hour.book_id,
             symbol,
             hour.known_at,
-            valid_until,
+            hour.known_at + lives,
             KINDS[kind],
             _side(row["quantity"]),
             to_decimal(abs(row["quantity"])),
             float(row["reference"]),
             float(row["stop_distance"]),
             float(row["weight"]),
-            None,
-            None,
+            float(row["price"]),
+            cause_of(int(row["cause"])),
         )
 
 
@@ -95,7 +112,7 @@ def _fills(hour: BookHour) -> Iterator[tuple[Any, ...]]:
         if kind == FUNDING_PAYMENT:
             continue
         symbol = panel.symbols[row["symbol"]]
-        decided = hour.known_at - panel.timeframe if kind == MARKET else hour.known_at
+        decided = hour.known_at - (panel.timeframe if kind in _RESTING else _AT_ONCE)
         order_id = id_of(hour.book_id, symbol, decided, KINDS[kind])
         yield (
             id_of(order_id, "fill", hour.known_at),
@@ -112,7 +129,59 @@ def _fills(hour: BookHour) -> Iterator[tuple[Any, ...]]:
             to_decimal(row["fee"]),
             to_decimal(row["realised"]),
             ordinal,
-            *(None,) * 6,
+            cause_of(int(row["cause"])),
+            *_execution_costs(row),
+        )
+
+
+def _execution_costs(row: np.void) -> tuple[float, ...]:
+    """Return arrival price, then spread, impact, slippage against arrival and fee [1e-4 of the price].
+
+    Slippage is what the price moved against the order between its decision and its fill, costs
+    included; negative is a gain.
+    """
+    arrival, price = float(row["arrival"]), float(row["price"])
+    sign = 1 if row["quantity"] > 0 else -1
+    notional = float(row["notional"])
+    return (
+        arrival,
+        float(row["spread_rate"]) * _BPS,
+        float(row["impact_rate"]) * _BPS,
+        sign * (price / arrival - 1.0) * _BPS,
+        float(row["fee"]) / notional * _BPS if notional else 0.0,
+    )
+
+
+def _trades(hour: BookHour) -> Iterator[tuple[Any, ...]]:
+    tape, panel = hour.walk.tape, hour.walk.panel
+    for row in tape.trades[: tape.used[TRADES]]:
+        symbol, age, cause = panel.symbols[row["symbol"]], int(row["age"]), int(row["cause"])
+        entered_at = hour.known_at - age * panel.timeframe
+        at_risk = float(row["risk"]) * float(row["invested"])
+        yield (
+            id_of(hour.book_id, symbol, hour.known_at, "trade"),
+            hour.book_id,
+            symbol,
+            hour.known_at,
+            entered_at - panel.timeframe,
+            entered_at,
+            "long" if row["side"] > 0 else "short",
+            age,
+            to_decimal(row["quantity"]),
+            float(row["entry_price"]),
+            float(row["exit_price"]),
+            to_decimal(row["invested"]),
+            to_decimal(row["realised"]),
+            to_decimal(row["fees"]),
+            to_decimal(row["funding"]),
+            float(row["mae"]),
+            float(row["mfe"]),
+            float(row["risk"]) or None,
+            float(row["realised"]) / at_risk if at_risk else None,
+            _number(row["edge"]),
+            KINDS[row["kind"]],
+            cause_of(cause),
+            _EXITS[row["kind"]] if cause == SIGNAL else reason_of(cause, hour.walk.limits),
         )
 
 

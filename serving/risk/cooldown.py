@@ -2,8 +2,8 @@
 
 from serving.compiled import compiled
 from serving.desk import Desk
+from serving.risk.cuts import forbid_growth
 from serving.risk.names import COOLDOWN
-from serving.tape import record_cut
 
 
 @compiled
@@ -14,6 +14,5 @@ def cooldown(bar: int, desk: Desk) -> None:
     risk stays.
     """
     for s in range(desk.targets.shape[0]):
-        if not desk.frozen[s] and desk.state.cooldown[s] > 0 and desk.targets[s] > desk.current[s]:
-            record_cut(desk.tape, bar, s, COOLDOWN, desk.targets[s], desk.current[s])
-            desk.targets[s] = desk.current[s]
+        if desk.state.cooldown[s] > 0 and not desk.frozen[s]:
+            forbid_growth(bar, s, COOLDOWN, desk)

@@ -3,44 +3,67 @@
 from serving.compiled import compiled
 from serving.costs import slippage
 from serving.desk import Desk
+from serving.risk.cuts import held_part, shrink
 from serving.risk.names import NO_TRADE_BAND
-from serving.state import EQUITY, LARGEST
-from serving.tape import record_cut
+from serving.state import EQUITY, FEE_TIER, LARGEST
+from serving.tape import LIMIT
+
+
+@compiled
+def round_trip_rate(bar: int, s: int, change: float, desk: Desk) -> float:
+    """Return what it costs to get into and out of a change of weight, as a fraction of its value.
+
+    Growth and its later exit, or an exit now and the way back in: one side pays as an entry order
+    does (a resting limit pays the maker's fee and no spread), the other as a market order does.
+    """
+    limits = desk.limits
+    tier = desk.state.conduct[FEE_TIER]
+    size = min(abs(change) * desk.state.money[EQUITY] / desk.market.close[bar, s], float(LARGEST))
+    impact = slippage(bar, s, int(size), desk.market, limits)
+    taking = limits.half_spread_rate + impact + limits.tier_taker_fee_rate[tier]
+    if limits.entry_kind == LIMIT:
+        return float(limits.tier_maker_fee_rate[tier] + taking)
+    return float(taking + taking)
+
+
+@compiled
+def is_worthwhile(bar: int, s: int, desk: Desk) -> bool:
+    """Return whether the change is large enough and its expected gain exceeds its cost."""
+    target = desk.targets[s]
+    change = target - desk.current[s]
+    if abs(change) < desk.limits.minimum_weight_change and target != 0.0:
+        return False
+    edge = desk.signals.edge[bar, s]
+    if not edge == edge:  # noqa: PLR0124, SIM201, NaN is unlike itself
+        return True
+    fraction = desk.limits.kelly_fraction * desk.scale[0]
+    curvature = desk.signals.variance[bar, s] / (2.0 * fraction)
+    gain = change * (edge - curvature * (target + desk.current[s]))
+    cost = round_trip_rate(bar, s, change, desk) * abs(change)
+    return bool(gain > desk.limits.no_trade_band * cost)
 
 
 @compiled
 def no_trade_band(bar: int, desk: Desk) -> None:
     """Keep the current weight where the change is not worth its cost.
 
-    With mu the edge, v its variance and f the Kelly fraction, a weight w is worth
-    U(w) = mu w - v w^2 / (2 f), which fractional Kelly maximises. A change is made if its gain
-    U(w') - U(w) exceeds `no_trade_band` x round-trip fee and slippage x |w' - w|: it is easier to
-    stay in than to get in. A strategy that states no edge is held to the minimum change alone. A
-    change under `minimum_weight_change` is not made unless it closes the position. What is kept
-    beyond the ceiling of the rules on the symbol is sold whatever that costs, if it is more than the
-    minimum change.
+    With mu the edge, v its variance and f the Kelly fraction x the share of limits in force, a
+    weight w is worth U(w) = mu w - v w^2 / (2 f), which fractional Kelly maximises; negative weights
+    too. A change is made if its gain U(w') - U(w) exceeds `no_trade_band` x round-trip cost
+    x |w' - w|: it is easier to stay in than to get in. A strategy that states no edge is held to the
+    minimum change alone. A change under `minimum_weight_change` is not made unless it closes the
+    position. What is kept beyond the ceiling of the rules on the symbol is closed down to it
+    whatever that costs, if it is more than the minimum change.
 
     This rule shrinks the *change*: what it allows lies between the current weight and the target.
     It comes before the caps on the whole book, so that those count what is really kept.
     """
     for s in range(desk.targets.shape[0]):
-        change = desk.targets[s] - desk.current[s]
-        if desk.frozen[s] or change == 0.0:
+        current = desk.current[s]
+        if desk.frozen[s] or desk.targets[s] == current or is_worthwhile(bar, s, desk):
             continue
-        worthwhile = abs(change) >= desk.limits.minimum_weight_change or desk.targets[s] == 0.0
-        edge = desk.signals.edge[bar, s]
-        if worthwhile and edge == edge:  # noqa: PLR0124, NaN is unlike itself
-            size = abs(change) * desk.state.money[EQUITY] / desk.market.close[bar, s]
-            spread = slippage(bar, s, int(min(size, LARGEST)), desk.market, desk.limits)
-            cost = 2.0 * (desk.limits.taker_fee_rate + spread) * abs(change)
-            curvature = desk.signals.variance[bar, s] / (2.0 * desk.limits.kelly_fraction)
-            gain = change * (edge - curvature * (desk.targets[s] + desk.current[s]))
-            worthwhile = gain > desk.limits.no_trade_band * cost
-        if worthwhile:
-            continue
-        kept = desk.current[s]
-        if kept - desk.ceiling[s] >= desk.limits.minimum_weight_change:
-            kept = max(desk.ceiling[s], desk.targets[s])
-        if kept != desk.targets[s]:
-            record_cut(desk.tape, bar, s, NO_TRADE_BAND, desk.targets[s], kept)
-            desk.targets[s] = kept
+        kept = current
+        if abs(current) - desk.ceiling[s] >= desk.limits.minimum_weight_change:
+            size = max(desk.ceiling[s], abs(held_part(desk.targets[s], current)))
+            kept = size if current > 0.0 else -size
+        shrink(bar, s, NO_TRADE_BAND, kept, desk)

@@ -2,8 +2,18 @@
 
 from serving.compiled import compiled
 from serving.desk import Desk
+from serving.risk.cuts import held_part, shrink
 from serving.risk.names import POSITION_CAP
-from serving.tape import record_cut
+
+
+@compiled
+def gives_way(bar: int, s: int, other: int, desk: Desk) -> bool:
+    """Return whether `s` gives way before `other`: newcomers first, then the weaker wish."""
+    held = held_part(desk.targets[s], desk.current[s]) != 0.0
+    other_held = held_part(desk.targets[other], desk.current[other]) != 0.0
+    if held != other_held:
+        return other_held
+    return abs(desk.signals.desired[bar, s]) <= abs(desk.signals.desired[bar, other])
 
 
 @compiled
@@ -15,25 +25,15 @@ def position_cap(bar: int, desk: Desk) -> None:
     """
     count = 0
     for s in range(desk.targets.shape[0]):
-        if desk.targets[s] > 0.0:
-            count += 1
+        count += desk.targets[s] != 0.0
     while count > desk.limits.max_positions:
         weakest = -1
         for s in range(desk.targets.shape[0]):
-            if desk.frozen[s] or not desk.targets[s] > 0.0:
+            if desk.frozen[s] or desk.targets[s] == 0.0:
                 continue
-            if weakest < 0:
-                weakest = s
-                continue
-            held = desk.current[s] > 0.0
-            other_held = desk.current[weakest] > 0.0
-            if held != other_held:
-                if other_held:
-                    weakest = s
-            elif desk.signals.desired[bar, s] <= desk.signals.desired[bar, weakest]:
+            if weakest < 0 or gives_way(bar, s, weakest, desk):
                 weakest = s
         if weakest < 0:
             return
-        record_cut(desk.tape, bar, weakest, POSITION_CAP, desk.targets[weakest], 0.0)
-        desk.targets[weakest] = 0.0
+        shrink(bar, weakest, POSITION_CAP, 0.0, desk)
         count -= 1

@@ -2,13 +2,13 @@
 
 from serving.compiled import compiled
 from serving.desk import Desk
+from serving.risk.cuts import cut_to_size, forbid_growth
 from serving.risk.names import RISK_PER_TRADE
-from serving.tape import record_cut
 
 
 @compiled
 def risk_per_trade(bar: int, desk: Desk) -> None:
-    """Cut weight x stop distance to `risk_per_trade`; where no stop can be set, nothing grows.
+    """Cut |weight| x stop distance to `risk_per_trade`; where no stop can be set, nothing grows.
 
     The stop distance is a fraction of price: 2 x ATR by default. A gap through the stop loses more.
     """
@@ -16,10 +16,7 @@ def risk_per_trade(bar: int, desk: Desk) -> None:
         if desk.frozen[s]:
             continue
         distance = desk.signals.stop_fraction[bar, s]
-        allowed = max(desk.current[s], 0.0)
         if distance > 0.0:
-            allowed = desk.limits.risk_per_trade / distance
-            desk.ceiling[s] = min(desk.ceiling[s], allowed)
-        if desk.targets[s] > allowed:
-            record_cut(desk.tape, bar, s, RISK_PER_TRADE, desk.targets[s], allowed)
-            desk.targets[s] = allowed
+            cut_to_size(bar, s, RISK_PER_TRADE, desk.limits.risk_per_trade / distance, desk)
+        else:
+            forbid_growth(bar, s, RISK_PER_TRADE, desk)

@@ -14,7 +14,11 @@ from serving.tape import FILLS, KINDS, ORDERS, new_tape
 HOUR = timedelta(hours=1)
 # One per mille of slippage and of fee, no impact: every number below can be done by hand.
 COSTS = CostConfig(
-    slippage_model="fixed", slippage_rate=0.001, taker_fee_rate=0.001, participation_cap=0.5
+    slippage_model="fixed",
+    slippage_rate=0.0,
+    spread_rate=0.002,
+    taker_fee_rate=0.001,
+    participation_cap=0.5,
 )
 RISK = RiskConfig(
     no_trade_band=0.0,

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.config import CostConfig, RiskConfig
+from serving.controls import no_controls
 from serving.desk import Desk, new_desk
 from serving.limits import limits_of
 from serving.market import Market
@@ -31,7 +32,9 @@ RULE_FUNCTIONS = (
     no_trade_band, position_cap, gross_cap,
 )  # fmt: skip
 RISK = RiskConfig(no_trade_band=1.0, minimum_weight_change=0.01)
-NO_COSTS = CostConfig(slippage_model="fixed", slippage_rate=0.0, taker_fee_rate=0.001)
+NO_COSTS = CostConfig(
+    slippage_model="fixed", slippage_rate=0.0, spread_rate=0.0, taker_fee_rate=0.001
+)
 
 
 def desk_of(targets, *, current=None, frozen=None, risk=RISK, costs=NO_COSTS, **known) -> Desk:
@@ -42,6 +45,7 @@ def desk_of(targets, *, current=None, frozen=None, risk=RISK, costs=NO_COSTS, **
     market = Market(
         prices, prices, prices, prices, np.full((1, n), 1e6), np.zeros((1, n)),
         np.ones(n, np.int64), np.zeros(n), np.zeros(n, np.int64),
+        np.zeros(n, np.bool_), np.zeros(1, np.int64),
     )  # fmt: skip
     signals = Signals(
         row("desired", 0.0) if "desired" in known else np.array([targets], np.float64),
@@ -49,12 +53,14 @@ def desk_of(targets, *, current=None, frozen=None, risk=RISK, costs=NO_COSTS, **
         row("variance", 9e-4),
         row("sigma", 1e-6),
         row("stop_fraction", 1e-6),
+        row("correlation", np.nan),
+        row("stress", np.nan),
     )
     state = new_state(n, 1000)
     state.cooldown[:] = known.get("cooldown", [0] * n)
     state.age[:] = known.get("age", [0] * n)
     limits = limits_of(costs, risk, timedelta(hours=1))
-    desk = new_desk(market, signals, state, limits, new_tape(1, n, recording=True))
+    desk = new_desk(market, signals, no_controls(1), state, limits, new_tape(1, n, recording=True))
     desk.targets[:] = targets
     desk.current[:] = current or [0.0] * n
     desk.frozen[:] = frozen or [False] * n
