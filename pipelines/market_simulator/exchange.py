@@ -94,13 +94,14 @@ class SimulatedExchange:
             values[CLOSE] = rates
             return Bars(times, values, FUNDING_INTERVAL)
 
+        # The rate that is forming, a hundredth of a basis point above the last: what `unfinished` shows.
         coming = now - now % FUNDING_INTERVAL + FUNDING_INTERVAL
         told = self.faults.on_bars(
             as_bars(times[inside], rates[inside]),
             path,
             instrument,
             now,
-            lambda: as_bars(np.array([coming]), rates[-1:]),
+            lambda: as_bars(np.array([coming]), rates[-1:] + 1e-6),
         )
         # The oldest or newest rows of the range, in whatever order a fault gives them.
         order = np.argsort(told.open_time, kind="stable")

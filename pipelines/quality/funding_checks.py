@@ -1,7 +1,8 @@
 """What the funding that was paid says of the payments that ought to be there.
 
 How often a contract pays is its own: every eight hours as a rule, every four, two or one for a
-while. What counts is the time between its two newest payments.
+while. What counts is the time between its two newest payments, and that it may go back to eight
+hours without a word: a payment that is not made once is a fact, funding that has stopped is refused.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,7 +41,7 @@ def check_funding(
 ) -> list[CheckResult]:
     """Check that every contract with a bar at `as_of` has paid within two of its own intervals.
 
-    A contract that has not paid yet is given two usual intervals from its first bar.
+    Eight hours at least are given, and sixteen from its first bar to one that has not paid yet.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def check_funding(
             symbol=symbol,
             known_at=as_of,
             observed=observed,
-            bound=f"newest rate no older than {LATE_INTERVALS} of the contract's own intervals",
+            bound=f"newest rate no older than {LATE_INTERVALS} of the contract's intervals and 8 h",
             passed=count == 0,
             failing_rows=count,
         )
@@ -80,7 +81,7 @@ def _late(
     listed = dict(bars.group_by("symbol").agg(pl.col("known_at").min()).iter_rows())
     for symbol in trading:
         since, interval = paid.get(symbol, (listed[symbol], USUAL_INTERVAL))
-        if as_of - since > LATE_INTERVALS * interval:
+        if as_of - since > max(LATE_INTERVALS * interval, USUAL_INTERVAL):
             hours = interval / timedelta(hours=1)
             told = "newest rate" if symbol in paid else "no rate since its first bar"
             yield symbol, f"{told} {format_instant(since)}, interval {hours:g} h"

@@ -93,3 +93,11 @@ def test_secrets_are_starred_when_settings_are_shown() -> None:
     shown = str(resolve_settings(environ=environ).rows())
     assert "secret" not in shown
     assert "postgresql://u:***@h:5432" in shown
+
+
+def test_a_contract_must_be_a_perpetual_settled_in_its_quote_currency() -> None:
+    perpetuals = ["BTC/USDT:USDT", "ETH/USDT:USDT"]
+    assert load_settings({"universe": perpetuals}, environ={}).universe == tuple(perpetuals)
+    for symbol in ("BTC/USD:BTC", "BTC/USDT:USDT-240628"):
+        with pytest.raises(ConfigError, match=f"{symbol} is not a perpetual settled in its quote"):
+            load_settings({"universe": ["BTC/USDT:USDT", symbol]}, environ={})

@@ -101,3 +101,41 @@ def test_replayed_funding_is_served_once_published(replay_folder, hour, count):
     assert [row["fundingRate"] for row in rows] == ["0.00010000", "-0.00025000"][:count]
     assert rows[0]["markPrice"] == "100.00000000"
     assert interest.json() == []
+
+
+FUNDING = "/fapi/v1/fundingRate"
+PAID_MS = NOW_MS - NOW_MS % (8 * HOUR)
+
+
+@pytest.mark.parametrize(
+    ("fault", "hours", "factors"),
+    [
+        ({"kind": "gap", "from": "2024-06-01T08:00Z"}, [-16, -8], [1, 1]),
+        ({"kind": "duplicate", "from": "2024-06-01T08:00Z"}, [-16, -8, 0, 0], [1, 1, 1, 1]),
+        ({"kind": "out_of_order"}, [0, -8, -16], [1, 1, 1]),
+        ({"kind": "restated", "factor": 3, "until": "2024-05-31T16:00Z"}, [-16, -8, 0], [3, 1, 1]),
+        ({"kind": "corrupt", "value": "negative"}, [-16, -8, 0], [-1, -1, -1]),
+        ({"kind": "delisted", "symbol": "BTCUSDT", "at": "2024-06-01T08:00Z"}, [-16, -8], [1, 1]),
+        ({"kind": "unfinished", "stamp": "ahead"}, [-16, -8, 0, 16], [1, 1, 1, None]),
+        ({"kind": "gap", "path": "/fapi/v1/klines"}, [-16, -8, 0], [1, 1, 1]),
+    ],
+)
+def test_the_faults_of_the_script_meet_funding_by_its_instant(simulate, fault, hours, factors):
+    query = {"symbol": "BTCUSDT", "startTime": PAID_MS - 16 * HOUR}
+    with simulate() as simulator:
+        right = get(simulator, FUNDING, **query).json()
+    with simulate(faults=[fault]) as simulator:
+        told = get(simulator, FUNDING, **query).json()
+    assert [row["fundingTime"] for row in told] == [PAID_MS + hour * HOUR for hour in hours]
+    rates = {row["fundingTime"]: float(row["fundingRate"]) for row in right}
+    for row, factor in zip(told, factors, strict=True):
+        if factor is not None:
+            rate = factor * rates[row["fundingTime"]]
+            assert float(row["fundingRate"]) == pytest.approx(rate, abs=1e-8)
+
+
+def test_a_page_of_funding_in_a_wrong_order_is_still_the_first_of_the_span(simulate):
+    query = {"symbol": "BTCUSDT", "startTime": PAID_MS - 80 * HOUR, "limit": 3}
+    with simulate(faults=[{"kind": "out_of_order"}]) as simulator:
+        told = get(simulator, FUNDING, **query).json()
+    assert [row["fundingTime"] for row in told] == [PAID_MS + h * HOUR for h in (-64, -72, -80)]
