@@ -1,6 +1,7 @@
 """The ledger recomputed from nothing: balances, positions, fills, the audit chain, digests, trades."""
 
 from collections import defaultdict
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,10 @@ import sqlalchemy as sa
 from pipelines.clock import format_instant
 from pipelines.ledger.audit import chain_findings
 from pipelines.ledger.digests import decision_findings, digest_findings
+from pipelines.ledger.gains import lot_findings
+from pipelines.ledger.journal import journal_findings
 from pipelines.ledger.rows import assets_of
+from pipelines.ledger.schema import metadata
 from serving.state import state_from_json, to_counts, to_decimal
 
 _MOST_FINDINGS = 20
@@ -106,11 +110,21 @@ def _position_findings(connection: sa.Connection) -> list[str]:
     return findings
 
 
-def all_findings(connection: sa.Connection) -> list[str]:
-    """Return everything that is wrong with the ledger."""
+def all_findings(connection: sa.Connection, since: datetime | None = None) -> list[str]:
+    """Return everything that is wrong with the ledger; see `Ledger.verify`."""
     return [
         *balance_findings(connection),
         *chain_findings(connection),
-        *digest_findings(connection),
+        *digest_findings(connection, since),
         *decision_findings(connection),
+        *journal_findings(connection),
+        *lot_findings(connection),
     ]
+
+
+def count_rows(connection: sa.Connection) -> dict[str, int]:
+    """Return how many rows every table holds."""
+    counts = {}
+    for name, table in metadata.tables.items():
+        counts[name] = connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+    return counts

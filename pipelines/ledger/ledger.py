@@ -14,7 +14,7 @@ import psycopg
 import sqlalchemy as sa
 
 from pipelines.clock import format_instant
-from pipelines.errors import ContractViolation, SourceUnavailable
+from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
 from pipelines.ledger.audit import append_audit
 from pipelines.ledger.books import (
     RETIRED,
@@ -28,8 +28,10 @@ from pipelines.ledger.books import (
     read_promotions,
     read_standings,
 )
-from pipelines.ledger.checks import all_findings
+from pipelines.ledger.checks import all_findings, count_rows
+from pipelines.ledger.gains import read_gains
 from pipelines.ledger.hours import Folds, Hour
+from pipelines.ledger.journal import read_journal
 from pipelines.ledger.migration import lock_ledger, migrate
 from pipelines.ledger.overruling import overrule
 from pipelines.ledger.rights import WRITER
@@ -239,10 +241,34 @@ class Ledger:
         with self._read() as connection:
             return describe_ledger(connection, as_of)
 
-    def verify(self) -> list[str]:
-        """Recompute balances, positions, the audit chain and every hour's digest; return what is wrong."""
+    def verify(self, since: datetime | None = None) -> list[str]:
+        """Recompute the ledger from nothing; return what is wrong.
+
+        Balances and positions are folded from postings, the journal and the lots from fills; the
+        audit chain is walked, and every decision and every hour compared with what it was told.
+
+        Parameters
+        ----------
+        since : datetime, optional
+            Compare only hours known after it with the chain: that part grows with every hour.
+        """
         with self._read() as connection:
-            return all_findings(connection)
+            return all_findings(connection, since)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many rows every table holds."""
+        with self._read() as connection:
+            return count_rows(connection)
+
+    def journal(self, name: str, most: int) -> list[dict[str, Any]]:
+        """Return the newest round trips of a book; see `journal.read_journal`."""
+        with self._read() as connection:
+            return read_journal(connection, _named(connection, name).book_id, most)
+
+    def gains(self, name: str, year: int | None = None) -> list[dict[str, Any]]:
+        """Return what a book realised, lot by lot; see `gains.read_gains`."""
+        with self._read() as connection:
+            return read_gains(connection, _named(connection, name).book_id, year)
 
     def is_empty(self) -> bool:
         """Say whether nothing was ever written to the ledger."""
@@ -291,6 +317,15 @@ class Ledger:
         with _answers(), self._engine.begin() as connection:
             lock_ledger(connection)
             yield connection
+
+
+def _named(connection: sa.Connection, name: str) -> Book:
+    found = {book.name: book for book in read_books(connection)}
+    if name not in found:
+        raise ConfigError(
+            f"book {name!r} does not exist", remedy=f"known: {', '.join(found) or 'none yet'}"
+        )
+    return found[name]
 
 
 def _engine(url: str, role: str | None = None, **options: Any) -> sa.Engine:

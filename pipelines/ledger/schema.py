@@ -107,8 +107,9 @@ fills = sa.Table(
     _later("fee_bps", PRICE),
 )
 
-# The journal: one row a round trip, written in the hour in which the position is flat again. Why it
-# was entered is the signal of `signal_at`; `mae` and `mfe` are fractions of the entry price.
+# The journal: one row a round trip, written in the hour in which the position is flat again. It was
+# entered because of the signal of `signal_at`, which expected the log return `edge`; `mae`, `mfe` and
+# `risk_fraction`, the distance of its first stop, are fractions of the entry price.
 trades = sa.Table(
     "trades",
     metadata,
@@ -131,7 +132,7 @@ trades = sa.Table(
     sa.Column("mfe", PRICE, nullable=False),
     sa.Column("risk_fraction", PRICE),
     sa.Column("r_multiple", PRICE),
-    sa.Column("expected_return", PRICE),
+    sa.Column("edge", PRICE),
     sa.Column("exit_kind", sa.Text, nullable=False),
     sa.Column("exit_cause", sa.Text, nullable=False),
     sa.Column("exit_reason", sa.Text, nullable=False),

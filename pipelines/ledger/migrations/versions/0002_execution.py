@@ -58,7 +58,7 @@ def _create_trades() -> None:
         *map(_double, ("entry_price", "exit_price")),
         *map(_amount, ("invested", "realised", "fees", "funding")),
         *map(_double, ("mae", "mfe")),
-        *(_double(name, nullable=True) for name in ("risk_fraction", "r_multiple", "expected_return")),
+        *(_double(name, nullable=True) for name in ("risk_fraction", "r_multiple", "edge")),
         *map(_text, ("exit_kind", "exit_cause", "exit_reason")),
         sa.CheckConstraint("side IN ('long', 'short')", name="trade_side"),
         sa.CheckConstraint("quantity > 0 AND bars_held >= 0", name="trade_is_positive"),
