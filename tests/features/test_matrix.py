@@ -71,6 +71,18 @@ def test_venues_do_not_see_each_other(make_bars) -> None:
     assert both.filter(pl.col("venue") == "binance").equals(build_matrix(binance, timeframe=HOUR))
 
 
+def test_contracts_have_the_features_of_the_same_bars_of_pairs(make_bars) -> None:
+    pairs = make_bars(260)
+    contracts = pairs.with_columns(symbol=pl.col("symbol") + ":USDT")
+    matrix = build_matrix(contracts, timeframe=HOUR)
+    assert matrix["symbol"].unique().sort().to_list() == [
+        "ADA/USDT:USDT", "BTC/USDT:USDT", "ETH/USDT:USDT"
+    ]  # fmt: skip
+    spot = build_matrix(pairs, timeframe=HOUR)
+    assert matrix.drop("symbol").equals(spot.drop("symbol"))
+    assert spot["btc_correlation_168"].null_count() < spot.height
+
+
 def test_a_universe_of_one_has_no_cross_asset_columns(make_bars) -> None:
     panel = [feature.name for feature in registered() if feature.scope == "panel"]
     matrix = build_matrix(make_bars(300, ("BTC/USDT",)), timeframe=HOUR, names=panel)
