@@ -1,5 +1,8 @@
 """Realised gains by tax lot: the report, and the check that lots and average cost agree."""
 
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -92,8 +95,17 @@ def _signed_cost(lot: Lot) -> Decimal:
     return lot.amount if lot.quantity > 0 else -lot.amount
 
 
-def as_text(row: dict[str, Any]) -> dict[str, Any]:
+def as_text(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row of `read_gains` with amounts and instants as text."""
     amounts = {key: format(row[key], "f") for key in ("quantity", "proceeds", "cost", "gain")}
     instants = {key: format_instant(row[key]) for key in ("acquired_at", "disposed_at")}
     return {**row, **amounts, **instants}
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows of `read_gains` as CSV text with a header."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(map(as_text, rows))
+    return text.getvalue()
