@@ -133,14 +133,16 @@ def build_panel(
     filters : mapping, optional
         Venue filters by symbol; by default none.
     funding : polars.DataFrame, optional
-        symbol, known_at, funding_rate; by default nothing is paid.
+        symbol, known_at (the instant of payment), funding_rate; sorted by symbol and known_at. A
+        payment between two bars is that of the later one; those of one bar add up. By default
+        nothing is paid.
 
     Raises
     ------
     ValueError
         Naming the symbol, the instant and the bound: unknown symbol, two venues, unsorted or
         duplicate bars, off-grid instants, a price that is not positive and finite, crossed high
-        and low, negative or missing volume.
+        and low, negative or missing volume, a funding rate that is not finite.
     """
     _check_venue(bars)
     universe = _check_symbols(bars, symbols)
@@ -167,18 +169,14 @@ def build_panel(
         low=spread(columns["low"]),
         close=spread(columns["close"]),
         volume=spread(columns["volume"]),
-        funding_rate=np.zeros(shape),
+        funding_rate=_paid(funding, universe, first, count, timeframe),
         lot=np.array([max(to_counts(f.lot), 1) for f in chosen], np.int64),
         tick=np.array([f.tick for f in chosen], np.float64),
         minimum_notional=np.array([to_counts(f.minimum_notional) for f in chosen], np.int64),
         contract=np.array([":" in name for name in universe], np.bool_),
         calendar=calendar_of(first, count, timeframe),
     )
-    panel = Panel(universe, first, count, timeframe, market)
-    if funding is None:
-        return panel
-    rates = np.nan_to_num(panel.place(funding, "funding_rate")[0], nan=0.0)
-    return Panel(universe, first, count, timeframe, market._replace(funding_rate=rates))
+    return Panel(universe, first, count, timeframe, market)
 
 
 def calendar_of(first: datetime, count: int, timeframe: timedelta) -> Counts:
@@ -252,6 +250,30 @@ def _locate(
         raise ValueError(f"{_name(frame, row)}: known_at is off the {timeframe} grid of {first}")
     rows = np.flatnonzero(inside)
     return rows, offset[rows] // step, symbol[rows]
+
+
+def _paid(
+    funding: pl.DataFrame | None,
+    universe: tuple[str, ...],
+    first: datetime,
+    count: int,
+    timeframe: timedelta,
+) -> Floats:
+    """Add every rate to the first bar that is known at or after its payment."""
+    rates = np.zeros((count, len(universe)))
+    if funding is None:
+        return rates
+    tick = timedelta(microseconds=1)
+    start = (first - datetime(1970, 1, 1, tzinfo=UTC)) // tick
+    ahead = pl.Series((start - _microseconds(funding)) % (timeframe // tick))
+    placed = funding.with_columns(known_at=pl.col("known_at") + ahead.cast(pl.Duration("us")))
+    rows, at, symbol = _locate(placed, universe, first, count, timeframe)
+    values = _floats(funding, "funding_rate")[rows]
+    if not np.isfinite(values).all():
+        row = int(rows[np.argmin(np.isfinite(values))])
+        raise ValueError(f"{_name(funding, row)}: the funding rate is not a finite number")
+    np.add.at(rates, (at, symbol), values)
+    return rates
 
 
 def _check_venue(bars: pl.DataFrame) -> None:

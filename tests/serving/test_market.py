@@ -3,6 +3,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serving.market import Filters, build_panel, check_capital
 
@@ -71,6 +73,49 @@ def test_funding_is_placed_on_its_bar_and_zero_elsewhere() -> None:
     )
     panel = build_panel(bars_of(*TWO), timeframe=HOUR, funding=funding)
     assert panel.market.funding_rate.tolist() == [[0, 0], [0, 1e-4], [0, 0]]
+
+
+def funding_of(*rates: tuple[str, float, float]) -> pl.DataFrame:
+    """Return payments of (symbol, hours after START, rate)."""
+    symbols, hours, values = zip(*rates, strict=True)
+    instants = pl.Series([START + hour * HOUR for hour in hours], dtype=pl.Datetime("us", "UTC"))
+    return pl.DataFrame({"symbol": symbols, "known_at": instants, "funding_rate": values})
+
+
+def test_a_payment_between_two_bars_is_the_later_ones_and_payments_of_one_bar_add_up() -> None:
+    funding = funding_of(
+        ("ADA/USDT", -1.0, 9.0),
+        ("ADA/USDT", -0.5, 0.25),
+        ("ADA/USDT", 0.0, 0.5),
+        ("BTC/USDT", 1.25, -0.125),
+        ("BTC/USDT", 2.0, 0.25),
+        ("BTC/USDT", 2.01, 9.0),
+        ("ETH/USDT", 1.0, 9.0),
+    )
+    panel = build_panel(bars_of(*TWO), timeframe=HOUR, funding=funding)
+    assert panel.market.funding_rate.tolist() == [[0.75, 0], [0, 0], [0, 0.125]]
+
+
+@given(st.lists(st.integers(-400, 1300), min_size=1, max_size=12, unique=True))
+def test_every_payment_of_a_span_is_paid_once_however_it_is_cut(minutes: list[int]) -> None:
+    funding = funding_of(*(("ADA/USDT", m / 60, 2.0**i) for i, m in enumerate(sorted(minutes))))
+
+    def paid(first: int, last: int) -> list[float]:
+        empty = bars_of(*TWO).clear()
+        span = {"first": START + first * HOUR, "last": START + last * HOUR}
+        panel = build_panel(empty, timeframe=HOUR, symbols=["ADA/USDT"], funding=funding, **span)
+        return panel.market.funding_rate[:, 0].tolist()
+
+    whole = paid(0, 20)
+    assert whole == [paid(hour, hour)[0] for hour in range(21)]
+    inside = [2.0**i for i, m in enumerate(sorted(minutes)) if -60 < m <= 1200]
+    assert sum(whole) == sum(inside)
+
+
+def test_a_funding_rate_that_is_no_number_is_refused_by_name() -> None:
+    funding = funding_of(("ADA/USDT", 0.0, 0.5), ("BTC/USDT", 1.0, float("nan")))
+    with pytest.raises(ValueError, match=r"BTC/USDT at 2024-.*: the funding rate is not a finite"):
+        build_panel(bars_of(*TWO), timeframe=HOUR, funding=funding)
 
 
 def test_features_of_other_symbols_and_hours_are_passed_over() -> None:
