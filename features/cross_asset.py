@@ -99,6 +99,7 @@ def _across(x: Array) -> Array:
 
 def _bitcoin(grid: Grid, x: Array) -> Array:
     """Return bitcoin's row of `x` in every row; NaN where there is no bitcoin, or nothing else."""
-    if grid.benchmark is None or len(grid.symbols) < 2:
+    row = grid.market("BTC")
+    if row is None or len(grid.symbols) < 2:
         return np.full_like(x, np.nan)
-    return np.broadcast_to(x[grid.benchmark], x.shape).copy()
+    return np.broadcast_to(x[row], x.shape).copy()

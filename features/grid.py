@@ -7,10 +7,10 @@ the feature is null. A one-bar return across a missing bar is itself missing.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cached_property
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ SPANS_KEPT = 5
 WILDER_KEPT = 10
 
 _MICROSECOND = timedelta(microseconds=1)
+_Value = TypeVar("_Value")
 
 
 def required_bars(window: int) -> int:
@@ -47,6 +48,17 @@ def ratio(numerator: Array, denominator: Array) -> Array:
     return cast(Array, np.where(denominator != 0, numerator / denominator, np.nan))
 
 
+class series:  # noqa: N801
+    """A property of a grid that is computed once and stays with it."""
+
+    def __init__(self, function: Callable[["Grid"], Array]) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    def __get__(self, grid: "Grid", owner: object = None) -> Array:
+        return grid.once(self.function)
+
+
 class Grid:
     """Columns of bars as float64 arrays `[symbols, bars]`, NaN where a bar is missing.
 
@@ -63,7 +75,9 @@ class Grid:
 
     Notes
     -----
-    Windows are methods, so a feature reads as its formula: `grid.std(grid.log_return, 72)`.
+    Windows are methods, so a feature reads as its formula: `grid.std(grid.log_return, 72)`. A window
+    over a series that stays on the grid (a property, or what `once` returns) is computed once however
+    many features ask for it; nobody may write into what a grid returns.
     """
 
     def __init__(
@@ -80,6 +94,29 @@ class Grid:
         self.length = int(numbers.max()) - self.start + 1 if numbers.size else 0
         self.position = codes * self.length + (numbers - self.start)
         self._bars = bars
+        self._made: dict[tuple[Any, ...], Any] = {}
+        self._staying: set[int] = set()
+
+    def once(self, function: Callable[..., _Value], *arguments: int) -> _Value:
+        """Return `function(grid, *arguments)`, computed at the first call and kept with the grid."""
+        key = (function, *arguments)
+        if key not in self._made:
+            self._keep(key, function(self, *arguments))
+        return cast(_Value, self._made[key])
+
+    def _window(self, kernel: Callable[..., _Value], *arguments: Any) -> _Value:
+        arrays = [id(one) for one in arguments if isinstance(one, np.ndarray)]
+        if not self._staying.issuperset(arrays):
+            return kernel(*arguments)
+        key = (kernel, *arrays, *(one for one in arguments if not isinstance(one, np.ndarray)))
+        if key not in self._made:
+            self._keep(key, kernel(*arguments))
+        return cast(_Value, self._made[key])
+
+    def _keep(self, key: tuple[Any, ...], value: Any) -> None:
+        # An array may be known by its id as long as the grid keeps it alive.
+        self._made[key] = value
+        self._staying.update(map(id, value if isinstance(value, tuple) else (value,)))
 
     @property
     def columns(self) -> frozenset[str]:
@@ -93,62 +130,62 @@ class Grid:
         grid.reshape(-1)[self.position] = values
         return grid
 
-    @cached_property
+    @series
     def open(self) -> Array:
         """Open [quote]."""
         return self.column("open")
 
-    @cached_property
+    @series
     def high(self) -> Array:
         """High [quote]."""
         return self.column("high")
 
-    @cached_property
+    @series
     def low(self) -> Array:
         """Low [quote]."""
         return self.column("low")
 
-    @cached_property
+    @series
     def close(self) -> Array:
         """Close [quote]."""
         return self.column("close")
 
-    @cached_property
+    @series
     def volume(self) -> Array:
         """Volume [base]."""
         return self.column("volume")
 
-    @cached_property
+    @series
     def trades(self) -> Array:
         """Number of trades [count]; NaN where the venue does not say."""
         return self.column("trades")
 
-    @cached_property
+    @series
     def taker_buy_volume(self) -> Array:
         """Volume bought by takers [base]; NaN where the venue does not say."""
         return self.column("taker_buy_volume")
 
-    @cached_property
+    @series
     def log_close(self) -> Array:
         """Natural logarithm of the close [log quote]."""
         return np.log(self.close)
 
-    @cached_property
+    @series
     def log_return(self) -> Array:
         """One-bar log return, close to close [log return]."""
         return self.log_close - self.lag(self.log_close, 1)
 
-    @cached_property
+    @series
     def typical(self) -> Array:
         """Mean of high, low and close [quote]."""
         return (self.high + self.low + self.close) / 3
 
-    @cached_property
+    @series
     def turnover(self) -> Array:
         """Volume at the typical price [quote], also where the venue has no quote volume."""
         return self.volume * self.typical
 
-    @cached_property
+    @series
     def true_range(self) -> Array:
         """Range of the bar and the gap from the previous close, whichever is larger [quote]."""
         before = self.lag(self.close, 1)
@@ -159,10 +196,14 @@ class Grid:
         """Number of each bar since 1970 (known_at / timeframe), `[bars]`."""
         return np.arange(self.start, self.start + self.length)
 
-    @cached_property
-    def benchmark(self) -> int | None:
-        """Row of the venue's bitcoin market, the first by name; None where there is none."""
-        rows = [i for i, symbol in enumerate(self.symbols) if symbol.startswith("BTC/")]
+    @series
+    def time(self) -> Array:
+        """Number of each bar, a row a symbol [bars]."""
+        return np.tile(self.numbers.astype(np.float64), (len(self.symbols), 1))
+
+    def market(self, base: str) -> int | None:
+        """Return the row of the venue's market of `base`, the first by name; None without one."""
+        rows = [i for i, symbol in enumerate(self.symbols) if symbol.startswith(f"{base}/")]
         return min(rows, key=lambda i: self.symbols[i]) if rows else None
 
     def lag(self, x: Array, bars: int) -> Array:
@@ -178,11 +219,11 @@ class Grid:
 
     def mean(self, x: Array, window: int) -> Array:
         """Return the trailing mean."""
-        return kernels.window_mean(x, self.start, window, required_bars(window))
+        return self._window(kernels.window_mean, x, self.start, window, required_bars(window))
 
     def moments(self, x: Array, window: int) -> tuple[Array, Array]:
         """Return the trailing mean and sample variance."""
-        return kernels.window_moments(x, self.start, window, required_bars(window))
+        return self._window(kernels.window_moments, x, self.start, window, required_bars(window))
 
     def std(self, x: Array, window: int) -> Array:
         """Return the trailing sample standard deviation."""
@@ -195,11 +236,13 @@ class Grid:
 
     def shape(self, x: Array, window: int) -> tuple[Array, Array]:
         """Return the trailing skewness and excess kurtosis."""
-        return kernels.window_shape(x, self.start, window, required_bars(window))
+        return self._window(kernels.window_shape, x, self.start, window, required_bars(window))
 
     def covariance(self, x: Array, y: Array, window: int) -> tuple[Array, Array, Array]:
         """Return the trailing cov(x, y), var(x), var(y) over bars where both are present."""
-        return kernels.window_covariance(x, y, self.start, window, required_bars(window))
+        return self._window(
+            kernels.window_covariance, x, y, self.start, window, required_bars(window)
+        )
 
     def correlation(self, x: Array, y: Array, window: int) -> Array:
         """Return the trailing correlation, clipped to [-1, 1] against rounding."""
@@ -208,16 +251,34 @@ class Grid:
 
     def highest(self, x: Array, window: int) -> tuple[Array, Array]:
         """Return the trailing maximum and how many bars ago it last occurred."""
-        return kernels.window_max(x, self.start, window, required_bars(window))
+        return self._window(kernels.window_max, x, self.start, window, required_bars(window))
 
     def lowest(self, x: Array, window: int) -> tuple[Array, Array]:
         """Return the trailing minimum and how many bars ago it last occurred."""
-        highest, age = self.highest(-x, window)
+        highest, age = self.highest(self._window(np.negative, x), window)
         return -highest, age
+
+    def slope(self, x: Array, window: int) -> Array:
+        """Return the slope of the trailing least-squares line, per bar."""
+        cov, variance, _ = self.covariance(self.time, x, window)
+        return ratio(cov, variance)
+
+    def linear_mean(self, x: Array, window: int) -> Array:
+        """Return the trailing mean with weights that fall linearly with age to 1 for the oldest.
+
+        Where all bars are present, that is the plain mean and `(window - 1) / 6` slopes.
+        """
+        return self.mean(x, window) + self.slope(x, window) * (window - 1) / 6
+
+    def weighted_sum(self, x: Array, weights: Array) -> Array:
+        """Return the sum of `weights[age] * x` over the trailing bars; NaN where one is missing."""
+        return self._window(kernels.window_weighted_sum, x, weights)
 
     def mean_deviation(self, x: Array, window: int) -> Array:
         """Return the mean absolute distance from the trailing mean."""
-        return kernels.window_deviation(x, self.mean(x, window), window, required_bars(window))
+        return self._window(
+            kernels.window_deviation, x, self.mean(x, window), window, required_bars(window)
+        )
 
     def ema(self, x: Array, span: int) -> Array:
         """Return the exponential mean with weight `1 - 2 / (span + 1)` a bar, cut at 5 spans.
@@ -234,7 +295,9 @@ class Grid:
         return self._decayed(x, wilder_window(window), 1 - 1 / window)
 
     def _decayed(self, x: Array, window: int, decay: float) -> Array:
-        return kernels.window_decayed_mean(x, self.start, window, required_bars(window), decay)
+        return self._window(
+            kernels.window_decayed_mean, x, self.start, window, required_bars(window), decay
+        )
 
     def frame(self, columns: Sequence[str]) -> pl.DataFrame:
         """Return `columns` of the bars on the grid, one symbol's bars after the other's.

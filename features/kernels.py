@@ -326,6 +326,42 @@ def window_deviation(x: Array, mean: Array, window: int, required: int) -> Array
 
 
 @compiled
+def window_weighted_sum(x: Array, weights: Array) -> Array:
+    """Return the sum of `weights[age] * x` of each trailing window; NaN where a bar is missing."""
+    rows, n = x.shape
+    out = np.full_like(x, np.nan)
+    for row in range(rows):
+        for i in range(weights.size - 1, n):
+            out[row, i] = 0.0
+        # Ages outside, bars inside: neighbouring bars are worked on together.
+        for age in range(weights.size):
+            for i in range(weights.size - 1, n):
+                out[row, i] += weights[age] * x[row, i - age]
+    return out
+
+
+@compiled
+def window_share_below(x: Array, level: Array, weight: Array, window: int, required: int) -> Array:
+    """Return the share of the window's `weight` that stands at bars with `x` below `level` now."""
+    rows, n = x.shape
+    out = np.full_like(x, np.nan)
+    below, total, count = np.empty(n), np.empty(n), np.empty(n)
+    for row in range(rows):
+        below[:], total[:], count[:] = 0.0, 0.0, 0.0
+        for age in range(window):
+            for i in range(age, n):
+                value, held = x[row, i - age], weight[row, i - age]
+                present = not np.isnan(value + held)
+                below[i] += held if present and value < level[row, i] else 0.0
+                total[i] += held if present else 0.0
+                count[i] += 1.0 if present else 0.0
+        for i in range(n):
+            if count[i] >= required and total[i] > 0 and not np.isnan(level[row, i]):
+                out[row, i] = below[i] / total[i]
+    return out
+
+
+@compiled
 def rank_across(x: Array) -> Array:
     """Return each symbol's rank at its instant, 0 lowest to 1 highest, ties averaged.
 

@@ -4,10 +4,12 @@ It serves the full history, the hourly increment and the backtest, so the three 
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -18,8 +20,12 @@ from features.registry import Feature, select
 
 KEY = ("venue", "symbol", "known_at")
 # Cells of one column worked on at once: half a megabyte stays in the processor's cache, and memory
-# is bounded by it, not by the table.
+# is bounded by it and the number of threads, not by the table.
 CHUNK_CELLS = 1 << 16
+# The same for features that see all symbols, whose pieces are spans of time.
+PANEL_CELLS = 1 << 18
+# Pieces worked on at once; the kernels run outside Python's lock.
+THREADS = min(numba.config.NUMBA_NUM_THREADS, 8)
 
 
 def build_matrix(
@@ -59,17 +65,46 @@ def compute(
     """Compute `features`, registered or not, as `build_matrix` does."""
     keys = bars.select(KEY)
     table = np.empty((len(features), bars.height), np.float32)
-    for chosen, venue in _venues(bars):
-        panel = _Panel.of(venue, timeframe)
-        columns = {i: one for i, one in enumerate(features) if one.scope == "panel"}
-        if columns and venue.height:
-            _fill(table, columns, panel.grid(0, len(panel.symbols)), chosen)
-        columns = {i: one for i, one in enumerate(features) if one.scope == "symbol"}
-        for first, last in panel.chunks() if columns else ():
-            rows = panel.rows(first, last)
-            _fill(table, columns, panel.grid(first, last), chosen[rows])
+    pieces = [piece for venue in _venues(bars) for piece in _pieces(features, *venue, timeframe)]
+    if len(pieces) == 1 or THREADS == 1:
+        for piece in pieces:
+            _fill(table, piece)
+    else:
+        with ThreadPoolExecutor(THREADS) as pool:
+            for _ in pool.map(lambda piece: _fill(table, piece), pieces):
+                pass
     values = {one.name: table[i] for i, one in enumerate(features)}
     return pl.concat([keys, pl.DataFrame(values, nan_to_null=True)], how="horizontal")
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part of the panel and the features to compute on it.
+
+    `bars` are rows of the panel, of which those numbered `kept` among them are written to the rows
+    `chosen` of the table.
+    """
+
+    columns: dict[int, Feature]
+    panel: "_Panel"
+    kept: npt.NDArray[np.int64] | slice
+    chosen: npt.NDArray[np.int64]
+
+
+def _pieces(
+    features: Sequence[Feature],
+    chosen: npt.NDArray[np.int64],
+    bars: pl.DataFrame,
+    timeframe: timedelta,
+) -> Iterator[_Piece]:
+    """Iterate over the work of one venue: panel features by time, the others by symbols."""
+    panel = _Panel.of(bars, timeframe)
+    panel.refuse_repeats()
+    for scope, parts in (("panel", panel.by_time), ("symbol", panel.by_symbol)):
+        columns = {i: one for i, one in enumerate(features) if one.scope == scope}
+        lookback = max((one.lookback for one in columns.values()), default=1)
+        for part, kept, rows in parts(lookback) if columns else ():
+            yield _Piece(columns, part, kept, chosen[rows])
 
 
 def _venues(bars: pl.DataFrame) -> Iterator[tuple[npt.NDArray[np.int64], pl.DataFrame]]:
@@ -111,53 +146,72 @@ class _Panel:
             bars, tuple(runs["value"]), np.cumsum(lengths), codes, numbers.astype(np.int64), timeframe
         )  # fmt: skip
 
-    def rows(self, first: int, last: int) -> slice:
-        return slice(int(self.ends[first - 1]) if first else 0, int(self.ends[last - 1]))
+    @property
+    def span(self) -> int:
+        return int(np.ptp(self.numbers)) + 1 if self.numbers.size else 0
 
-    def grid(self, first: int, last: int) -> Grid:
-        rows = self.rows(first, last)
-        bars = self.bars[rows]
-        grid = Grid(
-            bars,
-            self.symbols[first:last],
-            self.codes[rows] - first,
-            self.numbers[rows],
-            self.timeframe,
-        )
-        _refuse_repeats(bars, grid)
-        return grid
+    def grid(self) -> Grid:
+        return Grid(self.bars, self.symbols, self.codes, self.numbers, self.timeframe)
 
-    def chunks(self) -> Iterator[tuple[int, int]]:
-        span = int(np.ptp(self.numbers)) + 1 if self.numbers.size else 1
-        size = max(1, CHUNK_CELLS // span)
+    def by_symbol(self, _: int) -> Iterator[tuple["_Panel", slice, slice]]:
+        """Iterate over groups of symbols: (part, rows of the part to keep, their rows here)."""
+        size = max(1, CHUNK_CELLS // max(self.span, 1))
         for first in range(0, len(self.symbols), size):
-            yield first, min(first + size, len(self.symbols))
+            last = min(first + size, len(self.symbols))
+            rows = slice(int(self.ends[first - 1]) if first else 0, int(self.ends[last - 1]))
+            part = _Panel(
+                self.bars[rows], self.symbols[first:last], self.ends[first:last] - rows.start,
+                self.codes[rows] - first, self.numbers[rows], self.timeframe,
+            )  # fmt: skip
+            yield part, slice(None), rows
+
+    def by_time(
+        self, lookback: int
+    ) -> Iterator[tuple["_Panel", npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """Iterate over spans of time with `lookback` bars before: (part, kept there, rows here)."""
+        # Pieces shorter than a few lookbacks would spend their time on the bars before.
+        size = max(PANEL_CELLS // max(len(self.symbols), 1), 4 * lookback)
+        first = int(self.numbers.min()) if self.numbers.size else 0
+        for begin in range(first, first + self.span, size):
+            held = np.flatnonzero(
+                (self.numbers >= begin - lookback) & (self.numbers < begin + size)
+            )
+            if held.size:
+                kept = np.flatnonzero(self.numbers[held] >= begin)
+                yield self._taken(held), kept, held[kept]
+
+    def _taken(self, rows: npt.NDArray[np.int64]) -> "_Panel":
+        if rows.size == self.numbers.size:
+            return self
+        # Every symbol keeps its row, present or not: a panel feature may not depend on the cut.
+        return _Panel(
+            self.bars[rows], self.symbols, self.ends, self.codes[rows], self.numbers[rows],
+            self.timeframe,
+        )  # fmt: skip
+
+    def refuse_repeats(self) -> None:
+        if not self.numbers.size:
+            return
+        filled = np.zeros(len(self.symbols) * self.span, np.bool_)
+        filled[self.codes * self.span + self.numbers - self.numbers.min()] = True
+        if int(filled.sum()) == self.bars.height:
+            return
+        repeated = self.bars.filter(self.bars.select(KEY).is_duplicated()).row(0, named=True)
+        raise ValueError(
+            f"bars repeat a key (first {repeated['symbol']} at {repeated['known_at']}); "
+            "there is one bar a symbol and instant"
+        )
 
 
-def _refuse_repeats(bars: pl.DataFrame, grid: Grid) -> None:
-    filled = np.zeros(len(grid.symbols) * grid.length, np.bool_)
-    filled[grid.position] = True
-    if int(filled.sum()) == bars.height:
-        return
-    repeated = bars.filter(bars.select(KEY).is_duplicated()).row(0, named=True)
-    raise ValueError(
-        f"bars repeat a key (first {repeated['symbol']} at {repeated['known_at']}); "
-        "there is one bar a symbol and instant"
-    )
-
-
-def _fill(
-    table: npt.NDArray[np.float32],
-    columns: dict[int, Feature],
-    grid: Grid,
-    chosen: npt.NDArray[np.int64],
-) -> None:
-    """Write the features of one grid into their columns of `table`, at the rows `chosen`."""
-    cell = np.empty(grid.position.size, np.float32)
+def _fill(table: npt.NDArray[np.float32], piece: _Piece) -> None:
+    """Write the features of one piece into their columns of `table`."""
+    grid = piece.panel.grid()
+    position = grid.position[piece.kept]
+    cell = np.empty(position.size, np.float32)
     with np.errstate(all="ignore"):
-        for i, values in _evaluate(columns, grid):
-            gather_finite(np.ascontiguousarray(values).reshape(-1), grid.position, cell)
-            table[i, chosen] = cell
+        for i, values in _evaluate(piece.columns, grid):
+            gather_finite(np.ascontiguousarray(values).reshape(-1), position, cell)
+            table[i, piece.chosen] = cell
 
 
 def _evaluate(columns: dict[int, Feature], grid: Grid) -> Iterator[tuple[int, Array]]:

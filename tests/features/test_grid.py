@@ -97,14 +97,14 @@ def test_a_frame_of_the_grid_has_null_rows_where_bars_are_missing() -> None:
     ]
 
 
-def test_the_benchmark_is_the_venues_bitcoin_market() -> None:
+def test_the_market_of_a_coin_is_the_first_of_the_venue_by_name() -> None:
     bars = closes([1.0])
     names = {"rows": np.arange(3), "numbers": np.full(3, 474_768)}
     three = pl.concat([bars, bars, bars])
     grid = Grid(three, ["ADA/USDT", "BTC/USDT", "BTC/EUR"], names["rows"], names["numbers"], HOUR)
-    assert grid.benchmark == 2
+    assert grid.market("BTC") == 2
     grid = Grid(three, ["ADA/USDT", "WBTC/USDT", "ETH/BTC"], names["rows"], names["numbers"], HOUR)
-    assert grid.benchmark is None
+    assert grid.market("BTC") is None
 
 
 def test_a_ratio_over_nothing_is_undefined() -> None:
