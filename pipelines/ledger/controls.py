@@ -11,11 +11,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import sqlalchemy as sa
 
 from pipelines.ledger.schema import book_events
+from serving.controls import Controls
 
 CONTROL = "control"
+# By the engine's numbers of the modes (`serving.controls`).
 RUNNING, PAUSED, LIQUIDATING = MODES = ("run", "pause", "liquidate")
 # What a person asks for, and the mode it leads to.
 ACTIONS = {"pause": PAUSED, "resume": RUNNING, "liquidate": LIQUIDATING}
@@ -63,9 +66,17 @@ def resumed_at(history: Sequence[Control], hour: datetime) -> bool:
     return any(c.resumed for c in history if c.effective_from == hour)
 
 
+def controls_of(history: Sequence[Control], hours: Sequence[datetime]) -> Controls:
+    """Return what the engine is told of a book in the bars known at `hours`."""
+    return Controls(
+        mode=np.array([MODES.index(mode_at(history, hour)) for hour in hours], np.int64),
+        resumed=np.array([resumed_at(history, hour) for hour in hours], np.bool_),
+    )
+
+
 def is_halted(state: Mapping[str, Any] | None) -> bool:
     """Say whether the engine itself has halted the book of this stored state (drawdown stop)."""
-    return bool(state and state.get("halted"))
+    return bool(state and state.get("conduct", {}).get("halted"))
 
 
 def decide(

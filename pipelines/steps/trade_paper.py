@@ -10,8 +10,12 @@ from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.ledger import Hour, Standing
+from pipelines.ledger.controls import controls_of
 from pipelines.ledger.rows import BookHour
 from pipelines.ledger.terms import Terms, current_terms, held_symbols, known_filters
+from pipelines.symbols import is_contract
+from pipelines.tables import FUNDING, KEY
+from serving.allocation import history_bars_of
 from serving.books import (
     FEATURES_READ,
     SCORES_READ,
@@ -25,29 +29,32 @@ from serving.market import Filters, check_capital
 from serving.state import new_state, state_from_json
 from serving.tape import FILLS, ORDERS
 
-_KEY = ("venue", "symbol", "known_at")
-_BARS_READ = (*_KEY, "open", "high", "low", "close", "volume")
+_BARS_READ = (*KEY, "open", "high", "low", "close", "volume")
+_NO_FUNDING = FUNDING.empty()
 
 
 @dataclass(frozen=True)
 class _Span:
-    """What the lake says of the hours still to be walked."""
+    """What the lake says of the hours still to be walked, and as many closes before as a book reads."""
 
     bars: pl.DataFrame
+    funding: pl.DataFrame
     features: pl.DataFrame
     scores: pl.DataFrame
     timeframe: timedelta
+    history_bars: int
 
 
 def trade_paper(context: Context, as_of: datetime) -> StepReport:
     """Walk every live book through the hours it has not traded yet, up to `as_of`.
 
-    Reads: bars, features, scores, and the ledger. Writes: orders, fills, postings, equity,
-    risk_events, signals and audit, one transaction an hour; opens the baseline books at the first
-    hour. Re-run: an hour that was traded stays as it is, whatever the lake says now.
+    Reads: bars, funding, features, scores, and the ledger. Writes: orders, fills, postings, equity,
+    risk_events, signals, trades and audit, one transaction an hour; opens the baseline books at the
+    first hour. Re-run: an hour that was traded stays as it is, whatever the lake says now.
 
     A symbol without a bar or a score gets no new order and keeps its stop. An hour in which the
-    whole market is silent waits: it is walked with the next hour that has bars.
+    whole market is silent waits: it is walked with the next hour that has bars. What a person
+    decided about a book (`control_book`) holds from the hour it was written for.
 
     Raises
     ------
@@ -67,7 +74,7 @@ def trade_paper(context: Context, as_of: datetime) -> StepReport:
         return StepReport("trade_paper", as_of, False, {"hours": 0})
     start = min([s.walked_to for s in pending], default=as_of - step)
     span = _read_span(context, start, as_of, standings)
-    newest = span.bars.get_column("known_at").max()
+    newest = span.bars.filter(pl.col("known_at") > start).get_column("known_at").max()
     if not isinstance(newest, datetime):
         waiting = f"no bar is known between {format_instant(start)} and {format_instant(as_of)}"
         return StepReport("trade_paper", as_of, False, {"hours": 0, "waiting": waiting})
@@ -110,17 +117,21 @@ def _read_span(
     held = {symbol for s in standings for symbol in held_symbols(s.state)}
     symbols = sorted({*settings.universe, *held})
 
-    def read(table: str, columns: Sequence[str]) -> pl.DataFrame:
-        frame = lake.read(table, start=start, end=end, symbols=symbols, columns=columns)
+    step, history = timeframe_delta(settings.timeframe), history_bars_of(settings.risk)
+
+    def read(table: str, columns: Sequence[str], first: datetime = start) -> pl.DataFrame:
+        frame = lake.read(table, start=first, end=end, symbols=symbols, columns=columns)
         return frame.filter(pl.col("venue") == settings.venue)
 
     models = any(s.book.strategy == "model" for s in standings)
-    score_columns = (*_KEY, "model_version", *SCORES_READ)
+    contracts = any(is_contract(symbol) for symbol in symbols)
     return _Span(
-        bars=read("bars", _BARS_READ),
-        features=read("features", (*_KEY, *FEATURES_READ)),
-        scores=read("scores", score_columns) if models else pl.DataFrame(),
-        timeframe=timeframe_delta(settings.timeframe),
+        bars=read("bars", _BARS_READ, start - history * step),
+        funding=read("funding", (*KEY, "funding_rate")) if contracts else _NO_FUNDING,
+        features=read("features", (*KEY, *FEATURES_READ)),
+        scores=read("scores", (*KEY, "model_version", *SCORES_READ)) if models else pl.DataFrame(),
+        timeframe=step,
+        history_bars=history,
     )
 
 
@@ -164,7 +175,15 @@ def _walk(standing: Standing, terms: Terms, inputs: Inputs, span: _Span) -> Book
     else:
         state = state_from_json(standing.state, terms.symbols)
     scores = _scores(span, inputs, book.model_version) if book.model_version else None
-    walk = walk_book(book.strategy, inputs, scores, state, costs=terms.costs, risk=terms.risk)
+    walk = walk_book(
+        book.strategy,
+        inputs,
+        scores,
+        state,
+        costs=terms.costs,
+        risk=terms.risk,
+        controls=controls_of(standing.controls, [inputs.panel.first]),
+    )
     capital = book.initial_cash if standing.state is None else None
     return BookHour(book.book_id, book.name, inputs.panel.first, walk, capital)
 
@@ -193,8 +212,16 @@ def _agreed_terms(
 
 
 def _inputs(span: _Span, terms: Terms, hour: datetime) -> Inputs:
-    now = pl.col("known_at") == hour
-    bars = span.bars.filter(now & pl.col("symbol").is_in(terms.symbols))
+    known_at = pl.col("known_at")
+    now, oldest = known_at == hour, hour - span.history_bars * span.timeframe
+    bars = span.bars.filter(
+        known_at.is_between(oldest, hour), pl.col("symbol").is_in(terms.symbols)
+    )
+    # What was paid since the bar before is paid in this one.
+    paid = span.funding.filter(
+        (known_at > hour - span.timeframe) & (known_at <= hour),
+        pl.col("symbol").is_in(terms.symbols),
+    )
     return build_inputs(
         bars,
         span.features.filter(now),
@@ -203,6 +230,8 @@ def _inputs(span: _Span, terms: Terms, hour: datetime) -> Inputs:
         first=hour,
         last=hour,
         filters=terms.filters,
+        funding=None if paid.is_empty() else paid,
+        history_bars=span.history_bars or None,
     )
 
 
