@@ -13,10 +13,13 @@ from pipelines.context import Context
 from pipelines.errors import ConfigError
 from pipelines.ledger.ledger import Standing
 from pipelines.ledger.rows import assets_of
+from pipelines.symbols import is_contract
 from serving.config import CostConfig, RiskConfig
 from serving.market import Filters
 
-_SPOT_ONLY = "a paper book trades spot pairs of one quote currency"
+_ONE_KIND = (
+    "a paper book trades spot pairs of one quote currency, or perpetuals of one settlement currency"
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def known_filters(context: Context, standings: Sequence[Standing]) -> dict[str, 
     Raises
     ------
     ConfigError
-        If the universe mixes quote currencies or holds a contract.
+        If the universe mixes currencies, or spot pairs and contracts.
     SourceUnavailable
         If the venue must be asked and does not answer.
     """
@@ -91,14 +94,21 @@ def traded_symbols(context: Context, held: Iterable[str]) -> tuple[str, ...]:
     Raises
     ------
     ConfigError
-        If the universe mixes quote currencies or holds a contract.
+        If the universe mixes currencies, or spot pairs and contracts.
     """
     symbols = tuple(sorted({*context.settings.universe, *held}))
-    quotes = {assets_of(symbol)[1] for symbol in symbols}
-    contracts = [symbol for symbol in symbols if ":" in symbol]
-    if contracts or len(quotes) > 1:
-        found = ", ".join(contracts or sorted(quotes))
-        raise ConfigError(f"universe holds {found}: {_SPOT_ONLY}", remedy="mend universe")
+    quotes = sorted({assets_of(symbol)[1] for symbol in symbols})
+    contracts = [symbol for symbol in symbols if is_contract(symbol)]
+    if len(quotes) > 1:
+        raise ConfigError(
+            f"universe holds {', '.join(quotes)}: {_ONE_KIND}", remedy="mend universe"
+        )
+    if contracts and len(contracts) < len(symbols):
+        spot = next(symbol for symbol in symbols if not is_contract(symbol))
+        raise ConfigError(
+            f"universe holds {contracts[0]} beside {spot}: {_ONE_KIND}",
+            remedy="mend universe; books that still hold the others need a home of their own",
+        )
     return symbols
 
 

@@ -379,9 +379,19 @@ def test_an_hour_off_the_grid_or_in_the_future_is_refused(world) -> None:
         trade_paper(context, START.replace(year=2999))
 
 
-def test_a_universe_of_several_quote_currencies_or_contracts_is_refused(world) -> None:
-    context = world(universe=["BTC/USDT", "BTC/KRW"])
-    with pytest.raises(ConfigError, match="KRW, USDT"):
+@pytest.mark.parametrize(
+    ("universe", "named"),
+    [
+        (["BTC/USDT", "BTC/KRW"], "KRW, USDT"),
+        (["BTC/USDT:USDT", "ETH/USDC:USDC"], "USDC, USDT"),
+        (["ETH/USDT", "BTC/USDT:USDT"], "BTC/USDT:USDT beside ETH/USDT"),
+    ],
+)
+def test_a_universe_of_several_currencies_or_of_pairs_and_contracts_is_refused(
+    universe, named, world
+) -> None:
+    context = world(universe=universe)
+    with pytest.raises(ConfigError, match=named):
         trade_paper(context, START + HOUR)
 
 
