@@ -60,29 +60,38 @@ def cause_of(number: int) -> str:
 
 
 def reason_of(rule: int, limits: Limits) -> str:
-    """Return why `rule` cut, with its bound, as one clause for a person."""
+    """Return why `rule` cut, with its bound and the key that sets it, as one clause for a person.
+
+    Drawdown, storm and ramp leave only a share of the limits of the whole book in force; clauses on
+    those limits say so, the cuts by these three rules at the same bar say how large the share is.
+    """
+    in_force = " x the share of limits in force"
     return (
-        "a spot book cannot be short, nor one without allow_shorts",
-        "a person paused or liquidates the book",
-        f"{limits.flatten_at_drawdown:g} below the peak of equity: halted until resumed (flatten_at_drawdown)",
+        "short, and no contract of a book with allow_shorts",
+        "the book is paused (nothing grows) or being liquidated (control)",
+        f"equity fell {limits.flatten_at_drawdown:g} from its peak: halted until a person resumes"
+        " (flatten_at_drawdown)",
         f"held {limits.max_holding_bars} bars (max_holding_bars)",
-        f"lost {limits.daily_loss_limit:g} of equity today (daily_loss_limit)",
-        f"lost {limits.weekly_loss_limit:g} of equity this week (weekly_loss_limit)",
-        f"lost {limits.monthly_loss_limit:g} of equity this month (monthly_loss_limit)",
+        f"lost {limits.daily_loss_limit:g} of equity since 00:00 UTC (daily_loss_limit)",
+        f"lost {limits.weekly_loss_limit:g} of equity since Monday (weekly_loss_limit)",
+        f"lost {limits.monthly_loss_limit:g} of equity since the first of the month (monthly_loss_limit)",
         f"stopped out within {limits.stop_cooldown_bars} bars (stop_cooldown_bars)",
-        f"traded less than {limits.minimum_turnover:g} in its bar (minimum_turnover)",
-        f"volatility a bar below {limits.bar_minimum_volatility:.6g} (minimum_volatility)",
-        f"would bring more than {limits.bar_volatility_target:.6g} volatility a bar (volatility_target)",
+        f"traded less than {limits.minimum_turnover:g} in this bar (minimum_turnover)",
+        f"volatility below {limits.bar_minimum_volatility:.6g} a bar (minimum_volatility)",
+        f"would bring more than {limits.bar_volatility_target:.6g} volatility a bar, or an unknown one"
+        " (volatility_target)",
         f"would lose more than {limits.risk_per_trade:g} of equity at its stop, or has none (risk_per_trade)",
         f"above {limits.max_asset_weight:g} of equity in one asset (max_asset_weight)",
-        f"{limits.reduce_at_drawdown:g} below the peak of equity: {limits.reduced_size:g} of the size (reduce_at_drawdown)",
-        f"in a storm: {limits.storm_size:g} of the size (storm_volatility_ratio, storm_size)",
-        "capital is still being ramped up (ramp_start, ramp_step)",
+        f"equity fell {limits.reduce_at_drawdown:g} from its peak: {limits.reduced_size:g} x the size"
+        " (reduce_at_drawdown, reduced_size)",
+        f"in a storm: {limits.storm_size:g} x the size (storm_volatility_ratio, storm_size)",
+        f"a new book trades {limits.ramp_start:g} + {limits.ramp_step:g} x its steps of the size"
+        " (ramp_start, ramp_step)",
         f"gain below {limits.no_trade_band:g} x cost, or change below {limits.minimum_weight_change:g}"
         " (no_trade_band, minimum_weight_change)",
         f"more than {limits.max_positions} positions (max_positions)",
-        f"all stops together above {limits.max_portfolio_heat:g} of equity (max_portfolio_heat)",
-        f"correlated weight above {limits.max_correlated_weight:g} (max_correlated_weight)",
-        f"gross weight above {limits.max_gross_weight:g} (max_gross_weight)",
+        f"all stops together above {limits.max_portfolio_heat:g} of equity{in_force} (max_portfolio_heat)",
+        f"weight moving with bitcoin above {limits.max_correlated_weight:g}{in_force} (max_correlated_weight)",
+        f"gross weight above {limits.max_gross_weight:g}{in_force} (max_gross_weight)",
         "order below the venue's lot or minimum notional",
     )[rule]

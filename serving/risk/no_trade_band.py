@@ -1,11 +1,11 @@
 """A change of weight is made only where it is worth what it costs."""
 
 from serving.compiled import compiled
-from serving.costs import slippage
+from serving.costs import maker_fee_rate, slippage, taker_fee_rate
 from serving.desk import Desk
 from serving.risk.cuts import held_part, shrink
 from serving.risk.names import NO_TRADE_BAND
-from serving.state import EQUITY, FEE_TIER, LARGEST
+from serving.state import EQUITY, LARGEST
 from serving.tape import LIMIT
 
 
@@ -17,13 +17,12 @@ def round_trip_rate(bar: int, s: int, change: float, desk: Desk) -> float:
     does (a resting limit pays the maker's fee and no spread), the other as a market order does.
     """
     limits = desk.limits
-    tier = desk.state.conduct[FEE_TIER]
     size = min(abs(change) * desk.state.money[EQUITY] / desk.market.close[bar, s], float(LARGEST))
     impact = slippage(bar, s, int(size), desk.market, limits)
-    taking = limits.half_spread_rate + impact + limits.tier_taker_fee_rate[tier]
+    taking = limits.half_spread_rate + impact + taker_fee_rate(desk.state, limits)
     if limits.entry_kind == LIMIT:
-        return float(limits.tier_maker_fee_rate[tier] + taking)
-    return float(taking + taking)
+        return maker_fee_rate(desk.state, limits) + taking
+    return taking + taking
 
 
 @compiled

@@ -13,9 +13,9 @@ def held_distance(s: int, desk: Desk) -> float:
     As a fraction of that close. A position without either may lose everything: 1. One that is
     beyond its stop already counts 0.
     """
-    close = desk.state.last_close[s]
-    stop = desk.state.stop[s]
-    trail = desk.state.trail[s]
+    close = float(desk.state.last_close[s])
+    stop = float(desk.state.stop[s])
+    trail = float(desk.state.trail[s])
     if stop <= 0.0 and trail <= 0.0:
         return 1.0
     if desk.current[s] > 0.0:

@@ -13,7 +13,7 @@ def gives_way(bar: int, s: int, other: int, desk: Desk) -> bool:
     other_held = held_part(desk.targets[other], desk.current[other]) != 0.0
     if held != other_held:
         return other_held
-    return abs(desk.signals.desired[bar, s]) <= abs(desk.signals.desired[bar, other])
+    return bool(abs(desk.signals.desired[bar, s]) <= abs(desk.signals.desired[bar, other]))
 
 
 @compiled

@@ -10,6 +10,8 @@ not matter to the targets that remain, only to which rule is named for a cut:
 - the shares of the book (`drawdown_size`, `storm_size`, `capital_ramp`): a product, but for its
   last bit.
 
+A strategy that is traded as it is (buy and hold) knows `control` only: the engine calls it alone.
+
 After all of them every target is within the limits, except what is frozen, and what is held already
 and kept: by the band, within `minimum_weight_change` of its ceiling and of the gross cap; by heat and
 correlation, whatever it came to, but then nothing adds to it.
@@ -73,11 +75,7 @@ def count_changes(stage: int, desk: Desk) -> None:
 
 @compiled
 def apply_rules(bar: int, desk: Desk) -> None:
-    """Shrink `targets` in place by every rule; those of a strategy traded as it is by a person only."""
-    if not desk.limits.rules_apply:
-        control(bar, desk)
-        count_changes(FIRST_RULE_STAGE + CONTROL, desk)
-        return
+    """Shrink `targets` in place by every rule, in the order of `names.RULES`."""
     long_only(bar, desk)
     count_changes(FIRST_RULE_STAGE + LONG_ONLY, desk)
     control(bar, desk)
