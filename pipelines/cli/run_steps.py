@@ -1,7 +1,7 @@
 """Verbs that run steps: of one hour, of a training, of a span."""
 
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,7 +17,7 @@ from pipelines.cli.options import (
     instant_of,
     settings_of,
 )
-from pipelines.cli.output import in_context, progress_bar, show, show_report
+from pipelines.cli.output import in_context, progress_bar, show_report
 from pipelines.context import Context, StepReport
 from pipelines.errors import ConfigError
 from pipelines.settings import Settings
@@ -153,28 +153,3 @@ def replay_command(
             return replay(context, first, last, run=run, progress=progress)
 
     show_report(in_context(settings, work, json_output), json_output)
-
-
-@app.command("backtest")
-def backtest_command(
-    start: Annotated[
-        str, typer.Option("--start", metavar="T", help="Bars known after this instant.")
-    ],
-    end: Annotated[str, typer.Option("--end", metavar="T", help="Bars known up to this instant.")],
-    model: Annotated[
-        str, typer.Option("--model", help="A version, champion, or a baseline strategy.")
-    ] = "champion",
-    home: Home = None,
-    json_output: Json = False,
-    sets: Set = None,
-) -> None:
-    """Trade a span of the lake without touching the ledger."""
-    settings = settings_of(home, sets)
-    first, last = clock.parse_instant(start), instant_of(end, settings)
-
-    def work(context: Context) -> dict[str, Any]:
-        from pipelines.steps.backtest import backtest_model
-
-        return backtest_model(context, model, first, last)
-
-    show(in_context(settings, work, json_output), json_output)

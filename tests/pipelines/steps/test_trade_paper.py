@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from evaluation.backtest import BacktestResult, backtest
+from pipelines.backtests import Request, build_variants, run_backtests
 from pipelines.context import Context
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
 from pipelines.ledger import Ledger
@@ -20,7 +21,6 @@ from pipelines.ledger.schema import equity, fills, orders, postings, risk_events
 from pipelines.ledger.terms import Terms
 from pipelines.market_simulator import SyntheticMarket, running_simulator
 from pipelines.settings import load_settings
-from pipelines.steps.backtest import backtest_model
 from pipelines.steps.trade_paper import trade_paper
 from pipelines.tables import BARS, SCORES, features_table
 from serving.books import FEATURES_READ
@@ -86,6 +86,8 @@ def frames() -> Frames:
         realised_vol_72=pl.Series(rng.uniform(0.004, 0.01, n), dtype=pl.Float32),
         atr_14=pl.Series(rng.uniform(0.006, 0.012, n), dtype=pl.Float32),
         ema_gap_24_96=pl.Series(rng.normal(0.003, 0.01, n), dtype=pl.Float32),
+        btc_correlation_168=pl.Series(rng.uniform(0.2, 0.9, n), dtype=pl.Float32),
+        vol_ratio_24_168=pl.Series(rng.normal(0.0, 0.3, n), dtype=pl.Float32),
     )
     scores = []
     for version in VERSIONS:
@@ -229,7 +231,7 @@ def test_paper_hour_by_hour_is_the_backtest_fill_for_fill(world, frames) -> None
     trade(context)
     assert_parity(context, frames)
     kinds = {row["kind"] for row in ledger_frames(context, "model-1")["fills"]}
-    assert kinds == {"market", "stop"}
+    assert kinds == {"market", "stop_loss"}
     assert context.ledger.verify() == []
 
 
@@ -407,6 +409,12 @@ def test_a_state_that_is_not_the_fold_of_its_postings_is_not_traded(world) -> No
         )  # fmt: skip
     with pytest.raises(ContractViolation, match=r"cash of USDT is .* nothing was traded"):
         trade_paper(world(), START + 6 * HOUR)
+
+
+def backtest_model(context: Context, model: str, start: datetime, end: datetime) -> dict[str, Any]:
+    variants = tuple(build_variants(context.settings))
+    request = Request((model,), start, end, variants, reported=False)
+    return run_backtests(context, request, lambda *_: None)
 
 
 def test_backtest_of_a_baseline_reads_lake_and_ledger_and_writes_nothing(world) -> None:
