@@ -12,7 +12,13 @@ from pipelines.errors import ContractViolation
 from pipelines.ledger import Hour, Standing
 from pipelines.ledger.controls import controls_of
 from pipelines.ledger.rows import BookHour
-from pipelines.ledger.terms import Terms, current_terms, held_symbols, known_filters
+from pipelines.ledger.terms import (
+    Terms,
+    current_terms,
+    held_symbols,
+    known_filters,
+    traded_symbols,
+)
 from pipelines.symbols import is_contract
 from pipelines.tables import FUNDING, KEY
 from serving.allocation import history_bars_of
@@ -114,9 +120,7 @@ def _read_span(
     context: Context, start: datetime, end: datetime, standings: Sequence[Standing]
 ) -> _Span:
     lake, settings = context.lake, context.settings
-    held = {symbol for s in standings for symbol in held_symbols(s.state)}
-    symbols = sorted({*settings.universe, *held})
-
+    symbols = traded_symbols(context, (h for s in standings for h in held_symbols(s.state)))
     step, history = timeframe_delta(settings.timeframe), history_bars_of(settings.risk)
 
     def read(table: str, columns: Sequence[str], first: datetime = start) -> pl.DataFrame:

@@ -74,8 +74,9 @@ def walk_hour(
         }
     )
     features = bars.select("symbol", "known_at").with_columns(
-        realised_vol_72=pl.lit(0.007), atr_14=pl.lit(0.01), ema_gap_24_96=pl.lit(0.01)
-    )
+        realised_vol_72=pl.lit(0.007), atr_14=pl.lit(0.01), ema_gap_24_96=pl.lit(0.01),
+        btc_correlation_168=pl.lit(0.5), vol_ratio_24_168=pl.lit(0.0),
+    )  # fmt: skip
     funding = bars.select("symbol", "known_at", funding_rate=pl.lit(funding_rate))
     inputs = build_inputs(bars, features, timeframe=HOUR, funding=funding)
     scores = Scores(rng.normal(0.01, 0.03, (1, 2)), 24)
