@@ -1,4 +1,4 @@
-"""One self-contained page of how the books did: equity, trades, costs, and checks that failed."""
+"""One self-contained page of how the books did: equity, costs, trades, and checks that failed."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,10 +24,17 @@ _EQUITY = sa.text(
     WHERE e.known_at > :start AND e.known_at <= :end ORDER BY b.name, e.known_at
     """
 )
+# Means weigh a fill by its notional: what a unit of money that was traded paid. Fills of before the
+# analysis was recorded are not in them.
+_ANALYSED = "nullif(sum(f.notional) FILTER (WHERE f.slippage_bps IS NOT NULL), 0)"
 _COSTS = sa.text(
-    """
+    f"""
     SELECT b.name, count(*) AS fills, sum(f.notional) AS turnover, sum(f.fee) AS fees,
-        sum(abs(f.price - f.reference_price) * f.quantity) AS slippage, sum(f.realised) AS realised
+        sum(abs(f.price - f.reference_price) * f.quantity) AS slippage, sum(f.realised) AS realised,
+        sum(f.slippage_bps * f.notional) / {_ANALYSED} AS slippage_bps,
+        sum(f.spread_bps * f.notional) / {_ANALYSED} AS spread_bps,
+        sum(f.impact_bps * f.notional) / {_ANALYSED} AS impact_bps,
+        sum(f.fee_bps * f.notional) / {_ANALYSED} AS fee_bps
     FROM fills f JOIN books b USING (book_id)
     WHERE f.known_at > :start AND f.known_at <= :end GROUP BY b.name
     """

@@ -78,7 +78,7 @@ def gains_command(
     json_output: Json = False,
     sets: Set = None,
 ) -> None:
-    """Report realised gains by tax lot, first in first out, as CSV."""
+    """Report realised gains by tax lot as CSV."""
     from pipelines.ledger.gains import as_csv, as_text
 
     settings = settings_of(home, sets)
@@ -163,7 +163,7 @@ def restore_command(
     json_output: Json = False,
     sets: Set = None,
 ) -> None:
-    """Put a backup into the ledger, checked before and verified after."""
+    """Put a backup into the ledger, and verify it."""
     settings = settings_of(home, sets)
 
     def work(context: Context) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def verify_command(
     json_output: Json = False,
     sets: Set = None,
 ) -> None:
-    """Recompute the ledger from nothing; exit code 3 if it differs."""
+    """Recompute the ledger from nothing; 3 if it differs."""
     settings = settings_of(home, sets)
     instant = clock.parse_instant(since) if since else None
 

@@ -1,4 +1,4 @@
-"""Check the whole ledger, once a day: balances, positions, audit chain."""
+"""Check the whole ledger, once a day: balances, positions, journal, lots, audit chain."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ _NAMED = 3
 
 
 def verify_ledger(context: Context, as_of: datetime) -> StepReport:
-    """Recompute every balance, every hour's digest and the audit chain; refuse a ledger that differs.
+    """Recompute the ledger from nothing (`Ledger.verify`); refuse one that differs.
 
     Reads: the ledger, all of it. Writes: nothing. Re-run: finds the same.
     """
@@ -20,6 +20,6 @@ def verify_ledger(context: Context, as_of: datetime) -> StepReport:
         more = f" and {len(findings) - _NAMED} more" if len(findings) > _NAMED else ""
         raise ContractViolation(
             f"ledger: {'; '.join(findings[:_NAMED])}{more}",
-            remedy="stop trading, restore the database from its backup, then replay the hours since",
+            remedy="stop trading, `hourglass restore --replace` a backup, then replay the hours since",
         )
     return StepReport("verify_ledger", as_of, changed=False, detail={"findings": 0})
