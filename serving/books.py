@@ -5,12 +5,13 @@ hand over at once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
 
+from serving.allocation import allocation_signals
 from serving.compiled import Floats
 from serving.config import CostConfig, RiskConfig
 from serving.controls import Controls
@@ -46,6 +47,9 @@ class Inputs:
     panel : Panel
     sigma, atr, ema_gap, correlation, stress : float64 (bars, n)
         The features of `FEATURES_READ`, in that order; NaN where not valid.
+    history : float64 (k, n), optional
+        Closes of the k bars before the panel's first, NaN where missing. Only an allocation of a
+        portfolio reads it, and it refuses to go without.
     """
 
     panel: Panel
@@ -54,6 +58,7 @@ class Inputs:
     ema_gap: Floats
     correlation: Floats
     stress: Floats
+    history: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -85,11 +90,14 @@ def build_inputs(
     last: datetime | None = None,
     filters: Mapping[str, Filters] | None = None,
     funding: pl.DataFrame | None = None,
+    history_bars: int | None = None,
 ) -> Inputs:
     """Return the arrays of a span; parameters and errors as in `market.build_panel`.
 
     `features` holds the columns of `FEATURES_READ`; rows outside the span or the universe are
-    passed over, rows that are missing are NaN.
+    passed over, rows that are missing are NaN. `history_bars` says how many closes before `first`
+    are taken from `bars` for an allocation (`allocation.history_bars_of`); by default no history
+    is made.
     """
     panel = build_panel(
         bars,
@@ -105,7 +113,14 @@ def build_inputs(
         raise ValueError(
             f"features: columns {', '.join(missing)} are missing; strategies read them"
         )
-    return Inputs(panel, *panel.place(features, *FEATURES_READ))
+    history = None if history_bars is None else _closes_before(panel, bars, history_bars)
+    sigma, atr, ema_gap, correlation, stress = panel.place(features, *FEATURES_READ)
+    return Inputs(panel, sigma, atr, ema_gap, correlation, stress, history)
+
+
+def _closes_before(panel: Panel, bars: pl.DataFrame, count: int) -> Floats:
+    before = replace(panel, first=panel.known_at(-count), bars=count)
+    return before.place(bars, "close")[0]
 
 
 def place_scores(panel: Panel, scores: pl.DataFrame) -> Scores:
@@ -151,9 +166,12 @@ def _wishes(
         raise ValueError(f"strategy {strategy!r} is not one of {', '.join(STRATEGIES)}")
     if scores is None:
         raise ValueError("strategy 'model' trades scores, and none were given")
-    return model_signals(
+    signals = model_signals(
         scores.expected_return, scores.horizon_bars, inputs.sigma, inputs.atr, risk
     )
+    if risk.allocation == "kelly":
+        return signals
+    return allocation_signals(signals, scores.horizon_bars, inputs.panel, inputs.history, risk)
 
 
 def walk_book(

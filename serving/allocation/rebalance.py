@@ -139,5 +139,5 @@ def _valid(returns: Floats) -> Flags:
     enough = present.sum(axis=0) >= MINIMUM_PRESENT * len(returns)
     highest = np.max(returns, axis=0, where=present, initial=-np.inf)
     lowest = np.min(returns, axis=0, where=present, initial=np.inf)
-    varies: Flags = highest > lowest
-    return enough & varies
+    valid: Flags = enough & (highest > lowest)
+    return valid
