@@ -1,13 +1,10 @@
 """The ledger by itself: append-only, chained, balanced; books, promotions, migrations."""
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
-import polars as pl
 import pytest
 import sqlalchemy as sa
 from alembic.config import Config
@@ -19,99 +16,20 @@ from pipelines.database import open_databases
 from pipelines.errors import ContractViolation, SourceUnavailable
 from pipelines.ledger import Book, Ledger
 from pipelines.ledger.audit import canonical
-from pipelines.ledger.rows import BookHour, assets_of, id_of, rows_of
+from pipelines.ledger.rows import assets_of, id_of, rows_of
 from pipelines.ledger.schema import HEAD, metadata
 from pipelines.settings import Settings
-from serving.books import Scores, build_inputs, walk_book
-from serving.config import CostConfig, RiskConfig
-from serving.state import State, new_state, state_from_json
+from serving.state import new_state
 
 HOUR = timedelta(hours=1)
 START = datetime(2024, 6, 1, tzinfo=UTC)
-SYMBOLS = ("BTC/USDT", "ETH/USDT")
 OPENING = {"initial_cash": 100_000.0, "reason": "registered", "decided_by": "register"}
 
 
-@pytest.fixture
-def url(ledger_url: str) -> str:
-    return ledger_url
-
-
-@pytest.fixture
-def ledger(url: str) -> Iterator[Ledger]:
-    ledger = Ledger(url)
-    yield ledger
-    ledger.close()
-
-
-def open_model(ledger: Ledger, version: str = "1", opened_at: datetime = START) -> Book:
-    return ledger.open_book(
-        f"model-{version}",
-        strategy="model",
-        model_version=version,
-        opened_at=opened_at,
-        **OPENING,
-    )
-
-
-def walk_hour(
-    book: Book, hour: int, state: State, *, seed: int = 3, funding_rate: float = 0.0
-) -> BookHour:
-    """One hour of a book in a market that moves 2 % an hour; `state` is changed in place."""
-    rng = np.random.default_rng([seed, hour])
-    known_at = START + hour * HOUR
-    price = np.array([60_000.0, 3_000.0]) * np.exp(rng.normal(0, 0.02, 2))
-    bars = pl.DataFrame(
-        {
-            "venue": "binance",
-            "symbol": SYMBOLS,
-            "known_at": known_at,
-            "open": price,
-            "high": price * 1.01,
-            "low": price * 0.98,
-            "close": price * 0.995,
-            "volume": 1e8 / price,
-        }
-    )
-    features = bars.select("symbol", "known_at").with_columns(
-        realised_vol_72=pl.lit(0.007), atr_14=pl.lit(0.01), ema_gap_24_96=pl.lit(0.01),
-        btc_correlation_168=pl.lit(0.5), vol_ratio_24_168=pl.lit(0.0),
-    )  # fmt: skip
-    funding = bars.select("symbol", "known_at", funding_rate=pl.lit(funding_rate))
-    inputs = build_inputs(bars, features, timeframe=HOUR, funding=funding)
-    scores = Scores(rng.normal(0.01, 0.03, (1, 2)), 24)
-    walk = walk_book("model", inputs, scores, state, costs=CostConfig(), risk=RiskConfig())
-    return BookHour(
-        book.book_id, book.name, known_at, walk, book.initial_cash if hour == 1 else None
-    )
-
-
-def trade(ledger: Ledger, book: Book, first: int, last: int) -> None:
-    for hour in range(first, last + 1):
-        with ledger.hour() as transaction:
-            standing = next(s for s in transaction.standings() if s.book == book)
-            transaction.check([standing])
-            state = (
-                new_state(2, book.initial_cash)
-                if standing.state is None
-                else state_from_json(standing.state, SYMBOLS)
-            )
-            transaction.write([walk_hour(book, hour, state)])
-
-
-def execute(url: str, statement: str, *, as_owner: bool = False) -> None:
-    """Run a statement; `as_owner` switches the triggers off, as only a superuser can."""
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
-    with engine.begin() as connection:
-        if as_owner:
-            connection.execute(sa.text("SET session_replication_role = replica"))
-        connection.execute(sa.text(statement))
-
-
-def test_a_traded_ledger_verifies_and_its_status_adds_up(ledger: Ledger) -> None:
-    book = open_model(ledger)
+def test_a_traded_ledger_verifies_and_its_status_adds_up(ledger: Ledger, lively: Any) -> None:
+    book = lively.open_model(ledger)
     ledger.promote("1", effective_from=START + HOUR, reason="first model", decided_by="train")
-    trade(ledger, book, 1, 12)
+    lively.trade(ledger, book, 1, 12)
     assert ledger.verify() == []
     assert ledger.last_traded_at() == START + 12 * HOUR
     status = ledger.status(START + 12 * HOUR)
@@ -124,8 +42,8 @@ def test_a_traded_ledger_verifies_and_its_status_adds_up(ledger: Ledger) -> None
         assert set(position) == {"symbol", "quantity", "entry", "stop"}
 
 
-def test_status_is_what_it_was_at_that_instant(ledger: Ledger) -> None:
-    book = open_model(ledger)
+def test_status_is_what_it_was_at_that_instant(ledger: Ledger, lively: Any) -> None:
+    book = lively.open_model(ledger)
     ledger.promote("1", effective_from=START + HOUR, reason="first", decided_by="train")
     early = ledger.status(START)
     assert early["champion"] is None
@@ -133,13 +51,13 @@ def test_status_is_what_it_was_at_that_instant(ledger: Ledger) -> None:
         "book": "model-1", "role": "challenger", "model_version": "1", "mode": "run",
         "halted": False, "equity": 100_000.0, "cash": 100_000.0, "orders": 0, "fills": 0, "positions": [],
     }  # fmt: skip
-    trade(ledger, book, 1, 3)
+    lively.trade(ledger, book, 1, 3)
     then = ledger.status(START + 3 * HOUR)
-    trade(ledger, book, 4, 6)
+    lively.trade(ledger, book, 4, 6)
     assert ledger.status(START + 3 * HOUR) == then
 
 
-def test_every_table_refuses_update_delete_and_truncate(ledger: Ledger, url: str) -> None:
+def test_every_table_refuses_update_delete_and_truncate(ledger: Ledger, execute: Any) -> None:
     for name, table in metadata.tables.items():
         column = next(iter(table.columns)).name
         for statement in (
@@ -148,7 +66,7 @@ def test_every_table_refuses_update_delete_and_truncate(ledger: Ledger, url: str
             f"TRUNCATE {name} CASCADE",
         ):
             with pytest.raises(sa.exc.IntegrityError, match="append-only"):
-                execute(url, statement)
+                execute(statement)
 
 
 @pytest.mark.parametrize(
@@ -165,34 +83,38 @@ def test_every_table_refuses_update_delete_and_truncate(ledger: Ledger, url: str
     ],
 )  # fmt: skip
 def test_tampering_behind_the_triggers_shows(
-    tampering: str, finding: str, ledger: Ledger, url: str
+    tampering: str, finding: str, ledger: Ledger, lively: Any, execute: Any
 ) -> None:
-    trade(ledger, open_model(ledger), 1, 6)
-    execute(url, tampering, as_owner=True)
+    lively.trade(ledger, lively.open_model(ledger), 1, 6)
+    execute(tampering, as_owner=True)
     assert any(finding in found for found in ledger.verify())
 
 
-def test_a_rewritten_audit_row_does_not_continue_the_chain(ledger: Ledger, url: str) -> None:
-    trade(ledger, open_model(ledger), 1, 3)
-    execute(url, "UPDATE audit SET hash = repeat('ab', 32) WHERE sequence = 2", as_owner=True)
+def test_a_rewritten_audit_row_does_not_continue_the_chain(
+    ledger: Ledger, lively: Any, execute: Any
+) -> None:
+    lively.trade(ledger, lively.open_model(ledger), 1, 3)
+    execute("UPDATE audit SET hash = repeat('ab', 32) WHERE sequence = 2", as_owner=True)
     findings = ledger.verify()
     assert any("does not continue the row before it" in found for found in findings)
     assert not ledger.status(START + 3 * HOUR)["ledger"]["audit_chain"]
 
 
-def test_opening_a_book_twice_is_opening_it_once(ledger: Ledger) -> None:
-    assert open_model(ledger) == open_model(ledger)
+def test_opening_a_book_twice_is_opening_it_once(ledger: Ledger, lively: Any) -> None:
+    assert lively.open_model(ledger) == lively.open_model(ledger)
     assert len(ledger.books()) == 1
     with pytest.raises(ContractViolation, match="was opened as"):
-        open_model(ledger, opened_at=START + HOUR)
+        lively.open_model(ledger, opened_at=START + HOUR)
     with pytest.raises(ContractViolation, match="only a model has a version"):
         ledger.open_book("x", strategy="model", opened_at=START, **OPENING)
     with pytest.raises(ContractViolation, match="strategies are"):
         ledger.open_book("x", strategy="magic", opened_at=START, **OPENING)
 
 
-def test_a_book_is_live_after_its_opening_and_up_to_its_retirement(ledger: Ledger) -> None:
-    open_model(ledger)
+def test_a_book_is_live_after_its_opening_and_up_to_its_retirement(
+    ledger: Ledger, lively: Any
+) -> None:
+    lively.open_model(ledger)
     assert ledger.live_books(START) == []
     assert [b.name for b in ledger.live_books(START + HOUR)] == ["model-1"]
     ledger.retire_book("model-1", at=START + 2 * HOUR, reason="r", decided_by="d")
@@ -218,9 +140,9 @@ def test_the_champion_is_the_one_of_that_time(ledger: Ledger) -> None:
     assert ledger.verify() == []
 
 
-def test_the_former_champion_is_the_previous_one(ledger: Ledger) -> None:
+def test_the_former_champion_is_the_previous_one(ledger: Ledger, lively: Any) -> None:
     for version in ("1", "2", "3"):
-        open_model(ledger, version)
+        lively.open_model(ledger, version)
     terms = {"reason": "better", "decided_by": "judge"}
     ledger.promote("1", effective_from=START, **terms)
     ledger.promote("3", effective_from=START + HOUR, **terms)
@@ -228,10 +150,10 @@ def test_the_former_champion_is_the_previous_one(ledger: Ledger) -> None:
     assert roles == {"model-1": "previous", "model-2": "challenger", "model-3": "champion"}
 
 
-def test_ids_are_functions_of_their_inputs(ledger: Ledger) -> None:
+def test_ids_are_functions_of_their_inputs(ledger: Ledger, lively: Any) -> None:
     assert id_of("book", "x", START) == id_of("book", "x", START)
     assert id_of("book", "x", START) != id_of("book", "x", START + HOUR)
-    assert open_model(ledger).book_id == id_of("book", "model-1")
+    assert lively.open_model(ledger).book_id == id_of("book", "model-1")
 
 
 def test_a_contract_is_its_own_asset() -> None:
@@ -253,13 +175,13 @@ def test_canonical_text_is_the_same_before_and_after_the_database() -> None:
     funding_rate=st.sampled_from([0.0, 0.0003, -0.001]),
 )
 def test_the_postings_of_every_entry_sum_to_zero(
-    seed: int, hours: int, funding_rate: float
+    seed: int, hours: int, funding_rate: float, lively: Any
 ) -> None:
     book = Book(id_of("b"), "b", "model", "1", START, Decimal("100000.00000000"))
     state = new_state(2, book.initial_cash)
     balances: dict[tuple[str, str], Decimal] = {}
     for hour in range(1, hours + 1):
-        rows = rows_of(walk_hour(book, hour, state, seed=seed, funding_rate=funding_rate))
+        rows = rows_of(lively.walk_hour(book, hour, state, seed=seed, funding_rate=funding_rate))
         entries: dict[tuple[Any, str], Decimal] = {}
         for entry, account, asset, _, _, _, amount in rows["postings"]:
             entries[entry, asset] = entries.get((entry, asset), Decimal(0)) + amount
@@ -313,14 +235,14 @@ def test_several_processes_can_open_an_empty_ledger_at_once(settings: Settings) 
     assert len(opened) == 3
 
 
-def test_a_ledger_of_a_newer_version_is_refused(url: str) -> None:
+def test_a_ledger_of_a_newer_version_is_refused(url: str, execute: Any) -> None:
     Ledger(url).close()
-    execute(url, "UPDATE alembic_version SET version_num = '9999'")
+    execute("UPDATE alembic_version SET version_num = '9999'")
     try:
         with pytest.raises(ContractViolation, match="schema 9999"):
             Ledger(url)
     finally:
-        execute(url, f"UPDATE alembic_version SET version_num = '{HEAD}'")
+        execute(f"UPDATE alembic_version SET version_num = '{HEAD}'")
 
 
 def test_a_database_that_does_not_answer_is_a_source_unavailable() -> None:
