@@ -93,7 +93,7 @@ class Grid:
         self.start = int(numbers.min()) if numbers.size else 0
         self.length = int(numbers.max()) - self.start + 1 if numbers.size else 0
         self.position = codes * self.length + (numbers - self.start)
-        self._bars = bars
+        self.bars = bars
         self._made: dict[tuple[Any, ...], Any] = {}
         self._staying: set[int] = set()
 
@@ -121,12 +121,12 @@ class Grid:
     @property
     def columns(self) -> frozenset[str]:
         """Names an expression may use."""
-        return frozenset(self._bars.columns) | {"open_time"}
+        return frozenset(self.bars.columns) | {"open_time"}
 
     def column(self, name: str) -> Array:
         """Return the column `name` of the bars on the grid."""
         grid = np.full((len(self.symbols), self.length), np.nan)
-        values = self._bars.get_column(name).cast(pl.Float64).to_numpy()
+        values = self.bars.get_column(name).cast(pl.Float64).to_numpy()
         grid.reshape(-1)[self.position] = values
         return grid
 
@@ -310,7 +310,7 @@ class Grid:
         given = {
             "known_at": lambda: known_at,
             "open_time": lambda: known_at - self.timeframe,
-            "venue": lambda: self._bars["venue"].head(1).new_from_index(0, len(known_at)),
+            "venue": lambda: self.bars["venue"].head(1).new_from_index(0, len(known_at)),
             "symbol": lambda: symbols.repeat_by(self.length).explode(),
         }
         return pl.DataFrame(

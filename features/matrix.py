@@ -25,7 +25,7 @@ CHUNK_CELLS = 1 << 16
 # The same for features that see all symbols, whose pieces are spans of time.
 PANEL_CELLS = 1 << 18
 # Pieces worked on at once; the kernels run outside Python's lock.
-THREADS = min(numba.config.NUMBA_NUM_THREADS, 8)
+THREADS = min(numba.config.NUMBA_NUM_THREADS, 8)  # type: ignore[attr-defined]
 
 
 def build_matrix(

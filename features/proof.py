@@ -194,7 +194,10 @@ def symbol_isolation(
 def instant_isolation(
     features: Sequence[Feature], bars: pl.DataFrame, *, timeframe: timedelta
 ) -> list[Violation]:
-    """Check that a panel feature bears a symbol that is absent, and a universe of one."""
+    """Check that a panel feature bears a symbol that is absent, and a universe of one.
+
+    The absent symbol is the last by name; features against that very coin may be null.
+    """
     panel = [one for one in features if one.scope == "panel"]
     symbols = bars["symbol"].unique().sort().to_list()
     newest = bars["known_at"].max()
@@ -206,7 +209,7 @@ def instant_isolation(
     return found + [
         Violation(one.name, "absent symbol", f"null for every symbol when {symbols[-1]} is absent")
         for one in panel
-        if rest[one.name].count() == 0
+        if rest[one.name].count() == 0 and symbols[-1].partition("/")[0] not in one.markets
     ]
 
 

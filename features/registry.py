@@ -57,6 +57,8 @@ class Feature:
         Nullable columns of `bars` without which the value is null.
     bounds : tuple of float or None
         Inclusive range the value cannot leave by its definition; None where there is none.
+    markets : tuple of str
+        Coins, as "BTC", without whose market on the venue the value is null.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Feature:
     windows: tuple[int, ...] = ()
     needs: tuple[str, ...] = ()
     bounds: tuple[float | None, float | None] = (None, None)
+    markets: tuple[str, ...] = ()
 
     @property
     def definition_hash(self) -> str:
@@ -89,6 +92,7 @@ def define(
     scope: Scope = "symbol",
     needs: Sequence[str] = (),
     bounds: tuple[float | None, float | None] = (None, None),
+    markets: Sequence[str] = (),
 ) -> list[Feature]:
     """Return the features `function` defines, one per entry of `windows`, without registering them.
 
@@ -128,6 +132,7 @@ def define(
                 windows=window,
                 needs=tuple(needs),
                 bounds=bounds,
+                markets=tuple(markets),
             )
         )
     return made
@@ -140,6 +145,7 @@ def feature(
     scope: Scope = "symbol",
     needs: Sequence[str] = (),
     bounds: tuple[float | None, float | None] = (None, None),
+    markets: Sequence[str] = (),
 ) -> Callable[[_Function], _Function]:
     """Register the decorated function; the arguments are those of `Feature`.
 
@@ -157,10 +163,17 @@ def feature(
     """
 
     def register(function: _Function) -> _Function:
-        made = define(
-            function, lookback=lookback, windows=windows, scope=scope, needs=needs, bounds=bounds
+        add(
+            define(
+                function,
+                lookback=lookback,
+                windows=windows,
+                scope=scope,
+                needs=needs,
+                bounds=bounds,
+                markets=markets,
+            )
         )
-        add(made)
         return function
 
     return register

@@ -140,7 +140,8 @@ def choppiness(grid: Grid, window: int) -> Array:
     """Log of the true ranges of {window} bars over their common range, one where they all overlap [fraction]"""
     common = grid.highest(grid.high, window)[0] - grid.lowest(grid.low, window)[0]
     path = grid.mean(grid.true_range, window) * window
-    return np.minimum(np.log(ratio(path, common)) / np.log(window), 1)
+    share: Array = np.log(ratio(path, common)) / np.log(window)
+    return np.minimum(share, 1)
 
 
 @feature(windows=(24, 168), lookback=lambda window: window + 1)
