@@ -12,6 +12,13 @@ from pipelines.ledger.schema import metadata
 WRITER = "hourglass_writer"
 
 _ROLE_EXISTS = sa.text("SELECT 1 FROM pg_roles WHERE rolname = :role")
+# The role is the whole server's: the ledger of another database may be making it at this moment.
+_CREATE = sa.text(
+    f"DO $$ BEGIN CREATE ROLE {WRITER} NOLOGIN; "
+    "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+)
+# True of a superuser too. The creator of a role administers it, and is no member until it says so.
+_MEMBER = sa.text("SELECT pg_has_role(current_user, CAST(:role AS text), 'USAGE')")
 _RIGHTS = sa.text(
     """
     SELECT bool_and(has_table_privilege(CAST(:role AS text), name, 'SELECT')
@@ -49,16 +56,9 @@ def make_writer(connection: sa.Connection) -> bool:
     tables = ", ".join(metadata.tables)
     try:
         with connection.begin_nested():
-            # The role is the whole server's: the ledger of another database may be making it now.
-            connection.execute(
-                sa.text(
-                    f"DO $$ BEGIN CREATE ROLE {WRITER} NOLOGIN; "
-                    "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
-                )
-            )
-            if not connection.scalar(
-                sa.text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
-            ):
+            if connection.scalar(_ROLE_EXISTS, {"role": WRITER}) is None:
+                connection.execute(_CREATE)
+            if not connection.scalar(_MEMBER, {"role": WRITER}):
                 connection.execute(sa.text(f"GRANT {WRITER} TO CURRENT_USER"))
             connection.execute(sa.text(f"REVOKE ALL ON {tables} FROM {WRITER}"))
             connection.execute(sa.text(f"GRANT SELECT, INSERT ON {tables} TO {WRITER}"))
