@@ -55,14 +55,16 @@ RISK_EVENTS = Compared(
 )
 TABLES = (ORDERS, FILLS, TRADES, EQUITY, RISK_EVENTS)
 
-DIFFERENCES = {
-    "table": pl.String,
-    "known_at": pl.Datetime("us", "UTC"),
-    "row": pl.String,
-    "column": pl.String,
-    "ledger": pl.String,
-    "backtest": pl.String,
-}
+DIFFERENCES = pl.Schema(
+    {
+        "table": pl.String,
+        "known_at": pl.Datetime("us", "UTC"),
+        "row": pl.String,
+        "column": pl.String,
+        "ledger": pl.String,
+        "backtest": pl.String,
+    }
+)
 
 
 def side_by_side(table: Compared, ledger: pl.DataFrame, backtest: pl.DataFrame) -> pl.DataFrame:

@@ -5,7 +5,7 @@ if it looked. Models are those of the home that is rehearsed; the venue is what 
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -35,7 +35,7 @@ class RecordedVenue(ExchangeSource):
         super().__init__(context.settings.venue, context.settings.exchange)
         self._known = known_filters(context, context.ledger.standings())
 
-    def filters(self, symbols: Sequence[str]) -> dict[str, MarketFilters]:
+    def filters(self, symbols: Iterable[str]) -> dict[str, MarketFilters]:
         """Return the filters of `symbols`."""
         found = {symbol: self._known[symbol] for symbol in symbols}
         return {s: MarketFilters(f.lot, f.tick, f.minimum_notional) for s, f in found.items()}
