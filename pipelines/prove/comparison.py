@@ -56,14 +56,14 @@ RISK_EVENTS = Compared(
 TABLES = (ORDERS, FILLS, TRADES, EQUITY, RISK_EVENTS)
 
 DIFFERENCES = pl.Schema(
-    {
-        "table": pl.String,
-        "known_at": pl.Datetime("us", "UTC"),
-        "row": pl.String,
-        "column": pl.String,
-        "ledger": pl.String,
-        "backtest": pl.String,
-    }
+    [
+        ("table", pl.String()),
+        ("known_at", pl.Datetime("us", "UTC")),
+        ("row", pl.String()),
+        ("column", pl.String()),
+        ("ledger", pl.String()),
+        ("backtest", pl.String()),
+    ]
 )
 
 
