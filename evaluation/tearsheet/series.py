@@ -13,7 +13,7 @@ from serving.limits import bars_per_year
 
 ROLLING_DAYS = 30
 _BINS = 41
-_POINTS = 400
+_POINTS = 300
 
 
 def build_curve(record: TrackRecord, benchmark: TrackRecord | None) -> pl.DataFrame:
@@ -63,22 +63,26 @@ def _daily(record: TrackRecord) -> Floats:
 
 
 def thinned(curve: pl.DataFrame, points: int = _POINTS) -> pl.DataFrame:
-    """Return at most about 3 `points` bars of a curve that keep its look.
+    """Return at most 4 `points` + 2 bars of a curve that keep its look.
 
-    The bars are cut into `points` stretches; of each stay its highest and lowest equity and its deepest
-    drawdown, and the last bar of all, so that no fall is thinned away.
+    The bars are cut into `points` stretches; of each stay its highest and lowest equity and the deepest
+    drawdown of both records, and the two ends of all, so that no fall is thinned away.
     """
     size = -(-curve.height // points)
-    if size <= 3:
+    if size <= 4:
         return curve
+    row = pl.col("row")
     kept = (
         curve.with_row_index("row")
-        .group_by(pl.col("row") // size)
+        .group_by(row // size)
         .agg(
-            pl.col("row").get(pl.col("equity").arg_max()).alias("high"),
-            pl.col("row").get(pl.col("equity").arg_min()).alias("low"),
-            pl.col("row").get(pl.col("drawdown").arg_min()).alias("deep"),
+            row.get(pl.col("equity").arg_max()).alias("high"),
+            row.get(pl.col("equity").arg_min()).alias("low"),
+            row.get(pl.col("drawdown").arg_min()).alias("deep"),
+            row.get(pl.col("buy_and_hold_drawdown").arg_min()).alias("deep of the other"),
         )
     )
-    rows = {0, curve.height - 1}.union(*(kept[name].to_list() for name in ("high", "low", "deep")))
+    rows = {0, curve.height - 1}.union(
+        *(kept[name].drop_nulls().to_list() for name in kept.columns[1:])
+    )
     return curve[sorted(rows)]

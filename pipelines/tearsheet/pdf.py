@@ -31,8 +31,8 @@ from pipelines.tearsheet.tables import (
     waterfall_table,
 )
 
-# Type 42 fonts keep the text of the document selectable.
-_STYLE: Any = {"pdf.fonttype": 42, "font.family": "DejaVu Sans", "axes.unicode_minus": True}
+# Whatever a matplotlibrc of this machine says, the document is the same.
+_STYLE: Any = {"pdf.fonttype": 3, "font.family": "DejaVu Sans", "axes.unicode_minus": True}
 _STRONGEST = 0.20
 
 

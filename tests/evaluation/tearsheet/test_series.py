@@ -40,7 +40,10 @@ def test_days_are_counted_in_bins_around_zero(build_record: Build) -> None:
 
 def curve(values: list[float]) -> pl.DataFrame:
     equity = np.array([1.0, *values])
-    return pl.DataFrame({"equity": equity[1:], "drawdown": drawdowns(equity)[1:]})
+    other = drawdowns(np.array([1.0, *values[::-1]]))[1:]
+    return pl.DataFrame(
+        {"equity": equity[1:], "drawdown": drawdowns(equity)[1:], "buy_and_hold_drawdown": other}
+    )
 
 
 @given(st.lists(st.floats(0.1, 10.0), min_size=1, max_size=300), st.integers(1, 12))
@@ -49,13 +52,19 @@ def test_thinning_keeps_the_heights_the_depths_and_the_ends(
 ) -> None:
     whole = curve(values)
     thin = thinned(whole, points)
-    assert thin.height <= 3 * points + 2
+    assert thin.height <= 4 * points + 2
     assert thin["equity"].max() == whole["equity"].max()
     assert thin["equity"].min() == whole["equity"].min()
     assert thin["drawdown"].min() == whole["drawdown"].min()
+    assert thin["buy_and_hold_drawdown"].min() == whole["buy_and_hold_drawdown"].min()
     assert thin.row(0) == whole.row(0)
     assert thin.row(-1) == whole.row(-1)
 
 
 def test_a_short_curve_is_not_thinned() -> None:
     assert thinned(curve([1.0, 2.0, 3.0]), 1).height == 3
+
+
+def test_a_record_alone_is_thinned_alone(build_record: Build) -> None:
+    alone = build_curve(build_record([100.0 + i % 7 for i in range(200)]), None)
+    assert thinned(alone, 5).height <= 17
