@@ -16,13 +16,13 @@ _RANGE_TO_SIGMA = 1.0 / (2.0 * math.sqrt(math.log(2.0)))
 @compiled
 def maker_fee_rate(state: State, limits: Limits) -> float:
     """Return the fee of a resting order in the book's tier, fraction of notional."""
-    return limits.tier_maker_fee_rate[state.conduct[FEE_TIER]]
+    return float(limits.tier_maker_fee_rate[state.conduct[FEE_TIER]])
 
 
 @compiled
 def taker_fee_rate(state: State, limits: Limits) -> float:
     """Return the fee of a market or stop order in the book's tier, fraction of notional."""
-    return limits.tier_taker_fee_rate[state.conduct[FEE_TIER]]
+    return float(limits.tier_taker_fee_rate[state.conduct[FEE_TIER]])
 
 
 @compiled

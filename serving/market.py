@@ -188,7 +188,8 @@ def calendar_of(first: datetime, count: int, timeframe: timedelta) -> Counts:
     # Day 0 of the epoch was a Thursday.
     monday = (day.astype(np.int64) + 3) % 7 == 0
     turn = day == day.astype("datetime64[M]")
-    return (midnight * (NEW_DAY + monday * NEW_WEEK + turn * NEW_MONTH)).astype(np.int64)
+    begins: Counts = np.where(midnight, NEW_DAY + monday * NEW_WEEK + turn * NEW_MONTH, 0)
+    return begins
 
 
 def check_capital(panel: Panel, initial_cash: float) -> None:

@@ -142,17 +142,15 @@ def new_state(symbols: int, initial_cash: float | Decimal) -> State:
         )
     money = np.zeros(len(_MONEY), np.int64)
     money[[CASH, EQUITY, PEAK, DAY, WEEK, MONTH]] = cash
-    amounts = {name: np.zeros(symbols, np.int64) for name in _AMOUNTS}
-    numbers = {name: np.full(symbols, value, np.int64) for name, value in _NUMBERS.items()}
-    prices = {name: np.full(symbols, value) for name, value in _PRICES.items()}
+    flat: dict[str, Any] = {name: np.zeros(symbols, np.int64) for name in _AMOUNTS}
+    flat |= {name: np.full(symbols, value, np.int64) for name, value in _NUMBERS.items()}
+    flat |= {name: np.full(symbols, value) for name, value in _PRICES.items()}
     return State(
         money=money,
         conduct=np.zeros(len(_CONDUCT), np.int64),
         track=np.zeros(3),
         volume_days=np.zeros(_VOLUME_DAYS, np.int64),
-        **amounts,
-        **numbers,
-        **prices,
+        **flat,
     )
 
 
@@ -188,7 +186,7 @@ def state_from_json(stored: Mapping[str, Any], symbols: Sequence[str]) -> State:
     """Return the state `state_to_json` wrote; a symbol it did not know is flat and unseen.
 
     A state written before a field existed gets the value of a new book; its day, week and month
-    start at its equity.
+    start at its equity, and a position it held was entered at its cost.
     """
     state = new_state(len(symbols), 1.0)
     for i, name in enumerate(_MONEY):
@@ -203,7 +201,16 @@ def state_from_json(stored: Mapping[str, Any], symbols: Sequence[str]) -> State:
             if value is not None:
                 exact = to_counts(Decimal(value)) if name in _AMOUNTS else value
                 getattr(state, name)[i] = exact
+        if state.quantity[i] != 0 and state.entered[i] == 0:
+            _enter_at_cost(state, i)
     return state
+
+
+def _enter_at_cost(state: State, i: int) -> None:
+    """Say of a position older than its own record that it was entered at once, at its cost."""
+    state.entered[i] = abs(state.quantity[i])
+    state.invested[i] = abs(state.cost[i])
+    state.highest[i] = state.lowest[i] = state.cost[i] / state.quantity[i]
 
 
 def _position(state: State, i: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from serving.limits import limits_of
 from serving.market import Market
 from serving.signals import Signals
 from serving.state import CASH, EQUITY, FUNDING, SCALE, new_state
-from serving.tape import FILLS, KINDS, ORDERS, new_tape
+from serving.tape import FILLS, KINDS, MARKET, ORDERS, STOP_LOSS, new_tape
 
 HOUR = timedelta(hours=1)
 # One per mille of slippage and of fee, no impact: every number below can be done by hand.
@@ -27,6 +27,14 @@ RISK = RiskConfig(
     volatility_target=100.0,
     risk_per_trade=1.0,
     stop_cooldown_bars=2,
+    ramp_start=1.0,
+    max_portfolio_heat=10.0,
+    max_correlated_weight=10.0,
+    daily_loss_limit=1.0,
+    weekly_loss_limit=1.0,
+    monthly_loss_limit=1.0,
+    reduce_at_drawdown=1.0,
+    flatten_at_drawdown=1.0,
 )
 
 
@@ -41,6 +49,9 @@ def walk(
     tick=0.0,
     minimum=0,
     funding=None,
+    contract=False,
+    calendar=None,
+    controls=None,
 ):
     """Walk one symbol; `bars` are (open, high, low, close, volume) or None for a missing bar."""
     table = np.array([b or (np.nan,) * 5 for b in bars], np.float64)
@@ -53,6 +64,8 @@ def walk(
         np.array([lot], np.int64),
         np.array([tick]),
         np.array([minimum], np.int64),
+        np.array([contract]),
+        np.zeros(len(bars), np.int64) if calendar is None else np.array(calendar, np.int64),
     )
     unknown = np.full(shape, np.nan)
     signals = Signals(
@@ -61,14 +74,21 @@ def walk(
         unknown.copy(),
         np.full(shape, 0.01),
         np.full(shape, stop_fraction),
+        unknown.copy(),
+        unknown.copy(),
     )
     state, tape = new_state(1, 1000), new_tape(len(bars), 1, recording=True)
-    run(market, signals, state, limits_of(costs, risk, HOUR), tape)
+    run(market, signals, state, limits_of(costs, risk, HOUR), tape, controls)
     fills = [
-        (bar, KINDS[kind], quantity / SCALE, round(price, 9), notional / SCALE, fee / SCALE)
-        for bar, _, kind, quantity, _, price, notional, fee, _ in tape.fills[
-            : tape.used[FILLS]
-        ].tolist()
+        (
+            int(row["bar"]),
+            KINDS[row["kind"]],
+            row["quantity"] / SCALE,
+            round(float(row["price"]), 9),
+            row["notional"] / SCALE,
+            row["fee"] / SCALE,
+        )
+        for row in tape.fills[: tape.used[FILLS]]
     ]
     return state, tape, fills
 
@@ -91,20 +111,20 @@ def test_a_stop_touched_inside_the_bar_fills_at_the_stop() -> None:
     bars = [CALM, CALM, (99.0, 99.5, 94.0, 98.0, 1e6)]
     _, _, fills = walk(bars, [0.5, np.nan, np.nan])
     # Bought at 100.1, so the stop is 95.1; sold there less slippage.
-    assert fills[1][:4] == (2, "stop", -5.0, round(95.1 * 0.999, 9))
+    assert fills[1][:4] == (2, "stop_loss", -5.0, round(95.1 * 0.999, 9))
 
 
 def test_a_bar_that_opens_beyond_the_stop_fills_at_the_open() -> None:
     bars = [CALM, CALM, (80.0, 98.0, 79.0, 97.0, 1e6)]
     state, _, fills = walk(bars, [0.5, np.nan, np.nan])
-    assert fills[1][:4] == (2, "stop", -5.0, round(80 * 0.999, 9))
+    assert fills[1][:4] == (2, "stop_loss", -5.0, round(80 * 0.999, 9))
     assert state.quantity[0] == 0
     assert state.stop[0] == 0.0
 
 
 def test_a_position_can_be_stopped_in_the_bar_that_opened_it() -> None:
     _, _, fills = walk([CALM, (100.0, 100.0, 90.0, 91.0, 1e6)], [0.5, np.nan])
-    assert [f[:3] for f in fills] == [(1, "market", 5.0), (1, "stop", -5.0)]
+    assert [f[:3] for f in fills] == [(1, "market", 5.0), (1, "stop_loss", -5.0)]
 
 
 def test_the_participation_cap_fills_a_part_and_the_rest_expires() -> None:
@@ -115,13 +135,19 @@ def test_the_participation_cap_fills_a_part_and_the_rest_expires() -> None:
     assert state.pending[0] == 0
 
 
-def test_a_stop_the_volume_cannot_take_fires_again_in_the_next_bar() -> None:
+def test_a_stop_the_volume_cannot_take_goes_on_at_the_next_opens_until_the_position_is_flat() -> (
+    None
+):
     crash = (90.0, 91.0, 80.0, 85.0, 4.0)
-    _, _, fills = walk([CALM, CALM, crash, crash, CALM], [0.5] + [np.nan] * 4)
-    assert [f[:3] for f in fills[1:]] == [
-        (2, "stop", -2.0),
-        (3, "stop", -2.0),
+    state, tape, fills = walk([CALM, CALM, crash, crash, CALM], [0.5, np.nan, 0.5, 0.5, np.nan])
+    # Half of four units a bar; then at 90 x 0.999 and 100 x 0.999, whatever the signal asks.
+    assert [f[:4] for f in fills[1:]] == [
+        (2, "stop_loss", -2.0, 89.91),
+        (3, "stop_loss", -2.0, 89.91),
+        (4, "stop_loss", -1.0, 99.9),
     ]
+    assert [o["kind"] for o in tape.orders[: tape.used[ORDERS]]] == [MARKET] + [STOP_LOSS] * 3
+    assert state.exiting[0] == 0
 
 
 def test_in_a_missing_bar_nothing_fills_and_the_order_expires() -> None:
@@ -175,7 +201,7 @@ def test_after_a_stop_the_symbol_is_left_alone_for_the_cooldown() -> None:
     _, tape, _ = walk([CALM, CALM, crash, low, low], [0.5] * 5)
     orders = [(bar, KINDS[kind]) for bar, _, kind, *_ in tape.orders[: tape.used[ORDERS]].tolist()]
     # Stopped in bar 2; two bars of cooldown; asked for again at the close of bar 4.
-    assert [o for o in orders if o[0] >= 2] == [(2, "stop"), (4, "market")]
+    assert [o for o in orders if o[0] >= 2] == [(2, "stop_loss"), (4, "market")]
 
 
 def test_a_position_older_than_its_limit_is_closed_at_the_next_open() -> None:
@@ -196,12 +222,14 @@ def test_a_tape_that_does_not_record_gives_the_same_curve() -> None:
     close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, shape), axis=0))
     market = Market(
         close, close * 1.01, close * 0.99, close, np.full(shape, 1e6), np.zeros(shape),
-        np.ones(2, np.int64), np.zeros(2), np.zeros(2, np.int64),
+        np.ones(2, np.int64), np.zeros(2), np.zeros(2, np.int64), np.zeros(2, np.bool_),
+        np.zeros(50, np.int64),
     )  # fmt: skip
     unknown = np.full(shape, np.nan)
     signals = Signals(
-        rng.random(shape), unknown, unknown, np.full(shape, 0.01), np.full(shape, 0.02)
-    )
+        rng.random(shape), unknown, unknown, np.full(shape, 0.01), np.full(shape, 0.02), unknown,
+        unknown,
+    )  # fmt: skip
     curves = []
     for recording in (True, False):
         tape = new_tape(50, 2, recording=recording)
@@ -216,13 +244,14 @@ def test_arrays_that_do_not_fit_each_other_are_refused() -> None:
     shape = (1, 1)
     one = np.full(shape, 100.0)
     market = Market(
-        one, one, one, one, one, one, np.ones(1, np.int64), np.zeros(1), np.zeros(1, np.int64)
-    )
+        one, one, one, one, one, one, np.ones(1, np.int64), np.zeros(1), np.zeros(1, np.int64),
+        np.zeros(1, np.bool_), np.zeros(1, np.int64),
+    )  # fmt: skip
     limits = limits_of(COSTS, RISK, HOUR)
     with pytest.raises(ValueError, match="state of 2 symbols"):
-        run(market, Signals(one, one, one, one, one), state, limits, tape)
+        run(market, Signals(*[one] * 7), state, limits, tape)
     with pytest.raises(ValueError, match="differ in shape"):
-        run(market, Signals(one.T[:, :0], one, one, one, one), state, limits, tape)
+        run(market, Signals(one.T[:, :0], *[one] * 6), state, limits, tape)
 
 
 def test_an_equity_beyond_exact_counts_is_refused() -> None:
