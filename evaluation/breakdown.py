@@ -113,23 +113,28 @@ def trend_regimes(benchmark: Floats, bars: int) -> pl.Series:
     return pl.Series("regime", labels.tolist(), dtype=pl.String)
 
 
-def stress_regimes(stress: Floats, storm_ratio: float) -> pl.Series:
-    """Return "calm", "normal" or "storm" for each bar, by the volatility ratio at the close before it.
+def stress_regimes(stress: Floats, storm: float) -> pl.Series:
+    """Return "calm", "normal" or "storm" for each bar, by the market's stress at the close before it.
 
-    Storm from `storm_ratio` on, calm up to its inverse; null where the ratio is NaN and for the first bar.
+    The market's stress is the mean over the symbols that have one: storm from `storm` on, as in
+    `serving.risk.storm_size` (which takes an unknown one for 0), calm from `-storm` down; null where no symbol has one, and for the first bar.
 
     Parameters
     ----------
-    stress : float64 (T,)
-        Log ratio of short to long volatility at each close, as in `serving.signals.Signals.stress`, of
-        one symbol or averaged over them.
-    storm_ratio : float
-        Above 1, as `RiskConfig.storm_volatility_ratio`.
+    stress : float64 (T, n)
+        Log ratio of a day's volatility to a week's at each close, as in `serving.signals.Signals`.
+    storm : float
+        Above 0, as `serving.limits.Limits.storm_stress`.
     """
-    known = np.concatenate([[math.nan], stress[:-1]])
-    bound = math.log(storm_ratio)
-    labels = np.where(known >= bound, STORM, np.where(known <= -bound, CALM, NORMAL)).astype(object)
-    labels[np.isnan(known)] = None
+    known = np.isfinite(stress)
+    count = known.sum(axis=1)
+    total = np.where(known, stress, 0.0).sum(axis=1)
+    market = np.divide(total, count, out=np.full(count.size, math.nan), where=count > 0)
+    before = np.concatenate([[math.nan], market])[: market.size]
+    labels = np.where(before >= storm, STORM, np.where(before <= -storm, CALM, NORMAL)).astype(
+        object
+    )
+    labels[np.isnan(before)] = None
     return pl.Series("regime", labels.tolist(), dtype=pl.String)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import polars as pl
 
+from evaluation.breakdown import stress_regimes
 from serving.compiled import Floats
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class TrackRecord:
     initial_cash : float
         Quote, before the first bar.
     timeframe : timedelta
+    stress : polars.Series of String (T,), optional
+        Regime of each bar, known before it; see `evaluation.breakdown.stress_regimes`.
     """
 
     equity: pl.DataFrame
@@ -35,6 +38,7 @@ class TrackRecord:
     metrics: Mapping[str, float]
     initial_cash: float
     timeframe: timedelta
+    stress: pl.Series | None = None
 
     @classmethod
     def of(cls, result: "BacktestResult", initial_cash: float) -> Self:
@@ -47,6 +51,7 @@ class TrackRecord:
             metrics=result.metrics,
             initial_cash=initial_cash,
             timeframe=result.walk.panel.timeframe,
+            stress=stress_regimes(result.walk.signals.stress, result.walk.limits.storm_stress),
         )
 
     @property

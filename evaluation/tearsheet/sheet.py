@@ -102,7 +102,6 @@ def tear_sheet(
     *,
     title: str,
     benchmark: TrackRecord | None = None,
-    stress: pl.Series | None = None,
     trials: int | None = None,
     trial_variance: float = math.nan,
     stamp: str = "",
@@ -116,8 +115,6 @@ def tear_sheet(
     title : str
     benchmark : TrackRecord, optional
         Buying and holding the same symbols over the same bars from the same capital.
-    stress : polars.Series of String (T,), optional
-        Regime of each bar, known before it; see `evaluation.breakdown.stress_regimes`.
     trials : int, optional
         How many strategies were tried before this one; with it the Sharpe ratio is deflated.
     trial_variance : float
@@ -129,7 +126,7 @@ def tear_sheet(
     Raises
     ------
     ValueError
-        If the record has no bars, the benchmark is of other bars, the stress is not one label a bar, or
+        If the record has no bars, the benchmark is of other bars, there is not one regime a bar, or
         trials are given without their variance.
     """
     _check(record, benchmark)
@@ -150,7 +147,7 @@ def tear_sheet(
         distribution=build_distribution(record, benchmark),
         by_symbol=by_symbol(record.trades),
         by_exit=by_exit(record.trades),
-        by_regime=_regimes(record, benchmark, stress),
+        by_regime=_regimes(record, benchmark),
         trades=record.trades,
         costs=cost_totals(record.fills, record.initial_cash),
         costs_by_kind=costs_by(record.fills, "kind"),
@@ -194,20 +191,19 @@ def _metrics(
     return figures
 
 
-def _regimes(
-    record: TrackRecord, benchmark: TrackRecord | None, stress: pl.Series | None
-) -> pl.DataFrame:
+def _regimes(record: TrackRecord, benchmark: TrackRecord | None) -> pl.DataFrame:
     returns, year = bar_returns(record.curve), bars_per_year(record.timeframe)
     other = None if benchmark is None else bar_returns(benchmark.curve)
+    labels = {"stress": record.stress}
+    if benchmark is not None:
+        window = timedelta(days=ROLLING_DAYS) // record.timeframe
+        labels["trend"] = trend_regimes(benchmark.curve, window)
     none = pl.Series("regime", [None] * returns.size, dtype=pl.String)
-    trend = (
-        none
-        if benchmark is None
-        else trend_regimes(benchmark.curve, timedelta(days=ROLLING_DAYS) // record.timeframe)
-    )
     return pl.concat(
-        by_regime(returns, labels, year, other).select(pl.lit(kind).alias("kind"), pl.all())
-        for kind, labels in (("trend", trend), ("stress", none if stress is None else stress))
+        by_regime(returns, none if known is None else known, year, other).select(
+            pl.lit(kind).alias("kind"), pl.all()
+        )
+        for kind, known in labels.items()
     )
 
 

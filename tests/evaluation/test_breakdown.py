@@ -105,9 +105,11 @@ def test_the_trend_is_known_before_the_bar_it_labels() -> None:
     assert trend_regimes(benchmark[:3], 2).to_list() == [None, None]
 
 
-def test_stress_is_known_before_the_bar_it_labels() -> None:
-    ratio = np.log([2.0, 1.0, 0.5, math.nan, 1.4])
-    assert stress_regimes(ratio, 1.5).to_list() == [None, "storm", "normal", "calm", None]
+def test_stress_is_the_markets_and_known_before_the_bar_it_labels() -> None:
+    ratio = np.log([[2.0, 2.0], [4.0, 0.25], [0.5, math.nan], [math.nan, math.nan], [1.4, 9.0]])
+    storm = math.log(1.5)
+    assert stress_regimes(ratio, storm).to_list() == [None, "storm", "normal", "calm", None]
+    assert stress_regimes(ratio[:0], storm).to_list() == []
 
 
 @given(st.lists(st.floats(1.0, 1e3), min_size=4, max_size=40), st.integers(1, 6), st.data())
@@ -120,9 +122,9 @@ def test_cutting_the_future_changes_no_regime(
         trend_regimes(series[:cut], bars).to_list()
         == (trend_regimes(series, bars).to_list()[: cut - 1])
     )
-    stress = np.log(series / 30.0)
+    stress = np.log(series / 30.0)[:, None]
     assert (
-        stress_regimes(stress[:cut], 1.5).to_list() == stress_regimes(stress, 1.5).to_list()[:cut]
+        stress_regimes(stress[:cut], 0.4).to_list() == stress_regimes(stress, 0.4).to_list()[:cut]
     )
 
 

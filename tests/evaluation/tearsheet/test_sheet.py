@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -46,8 +47,9 @@ def test_the_search_is_charged_where_its_trials_are_known(build_record: Build) -
 
 
 def test_regimes_are_by_trend_and_by_the_stress_that_is_given(build_record: Build) -> None:
-    stress = pl.Series(["calm", "storm", None, "calm"])
-    sheet = tear_sheet(build_record(CURVE), title="x", benchmark=build_record(HOLD), stress=stress)
+    labels = pl.Series(["calm", "storm", None, "calm"])
+    record = dataclasses.replace(build_record(CURVE), stress=labels)
+    sheet = tear_sheet(record, title="x", benchmark=build_record(HOLD))
     assert sheet.by_regime.select("kind", "regime", "bars").rows() == [
         ("stress", "calm", 2),
         ("stress", "storm", 1),

@@ -1,6 +1,7 @@
 """A seeded track record with everything a sheet can show."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -172,12 +173,11 @@ def build_sheet() -> Callable[..., TearSheet]:
         record = track_record(bars, 5, 0.00004, trades)
         if plain:
             return tear_sheet(record, title="ema_crossover", stamp=stamp)
-        ratio = 0.5 * np.sin(np.arange(bars) / 90)
+        ratio = np.repeat(0.5 * np.sin(np.arange(bars) / 90)[:, None], len(SYMBOLS), axis=1)
         return tear_sheet(
-            record,
+            replace(record, stress=stress_regimes(ratio, 0.4)),
             title="Model 7 (champion) on Binance",
             benchmark=track_record(bars, 9, 0.00007, 3),
-            stress=stress_regimes(ratio, 1.5),
             trials=40,
             trial_variance=0.6,
             stamp=stamp,
