@@ -6,7 +6,8 @@ runs, but compiling took minutes. Behind a reference the same line reads one fie
 """
 
 import hashlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from numba import types
 from numba.core import cgutils
@@ -14,47 +15,48 @@ from numba.core.typing.templates import AttributeTemplate
 from numba.extending import infer_getattr, intrinsic, lower_getattr_generic, models, register_model
 
 
-class Reference(types.Type):  # type: ignore[misc]
+class Reference(types.Type):
     """The address of a named tuple; its name is short, since it is part of every symbol's name."""
 
     def __init__(self, target: Any) -> None:
         self.target = target
         digest = hashlib.sha256(target.name.encode()).hexdigest()[:16]
-        super().__init__(name=f"Reference({target.instance_class.__name__}, {digest})")
+        name = f"Reference({target.instance_class.__name__}, {digest})"
+        super().__init__(name=name)  # type: ignore[no-untyped-call]
 
 
 @register_model(Reference)
-class _Address(models.PrimitiveModel):  # type: ignore[misc]
+class _Address(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Reference) -> None:
         tuple_type = manager.lookup(kind.target).get_value_type()
         super().__init__(manager, kind, tuple_type.as_pointer())
 
 
 @infer_getattr
-class _Fields(AttributeTemplate):  # type: ignore[misc]
+class _Fields(AttributeTemplate):
     key = Reference
 
-    def generic_resolve(self, reference: Reference, field: str) -> Any:
+    def generic_resolve(self, reference: Reference, field: str) -> Any:  # type: ignore[override]
         kind = reference.target[reference.target.fields.index(field)]
         return Reference(kind) if isinstance(kind, types.BaseNamedTuple) else kind
 
 
-@lower_getattr_generic(Reference)
-def _read_field(context: Any, builder: Any, reference: Reference, address: Any, field: str) -> Any:
-    position = reference.target.fields.index(field)
-    at = cgutils.gep_inbounds(builder, address, 0, position)
-    inner = isinstance(reference.target[position], types.BaseNamedTuple)
+@lower_getattr_generic(Reference)  # type: ignore[no-untyped-call,untyped-decorator]
+def _read_field(_context: Any, builder: Any, kind: Reference, address: Any, field: str) -> Any:
+    position = kind.target.fields.index(field)
+    at = cgutils.gep_inbounds(builder, address, 0, position)  # type: ignore[no-untyped-call]
+    inner = isinstance(kind.target[position], types.BaseNamedTuple)
     return at if inner else builder.load(at)
 
 
-@intrinsic
-def by_reference(context: Any, value: Any) -> Any:
-    """Return a reference to a named tuple, inside a kernel; it lives as long as the call.
+def _keep(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+    return cgutils.alloca_once_value(builder, arguments[0])  # type: ignore[no-untyped-call]
 
-    A reference is read like the tuple itself: `desk.state.money[0]`.
-    """
 
-    def keep(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return cgutils.alloca_once_value(builder, arguments[0])
+def _refer(_context: Any, value: Any) -> Any:
+    return Reference(value)(value), _keep
 
-    return Reference(value)(value), keep
+
+# Inside a kernel, the reference to a named tuple; it lives as long as the call, and is read like the
+# tuple itself: `by_reference(desk).state.money[0]`.
+by_reference = cast(Callable[[Any], Any], intrinsic(_refer))
