@@ -24,6 +24,7 @@ from evaluation.records import (
     trades_frame,
     waterfall_frame,
 )
+from serving.allocation import history_bars_of
 from serving.books import Inputs, Scores, Walk, build_inputs, place_scores, walk_book
 from serving.compiled import Floats
 from serving.config import CostConfig, RiskConfig
@@ -108,7 +109,8 @@ def backtest(
     Parameters
     ----------
     bars, features, scores : polars.DataFrame
-        In the contracts of those tables; `scores` of one model version, or None for a baseline.
+        In the contracts of those tables; `scores` of one model version, or None for a baseline. An
+        allocation learns from bars before `first` too, and without them waits for its window.
     costs, risk, initial_cash
         As the books are configured; cash in quote.
     timeframe : timedelta
@@ -132,6 +134,7 @@ def backtest(
         last=last,
         filters=filters,
         funding=funding,
+        history_bars=history_bars_of(risk),
     )
     check_capital(inputs.panel, initial_cash)
     placed = None if scores is None else place_scores(inputs.panel, scores)
@@ -144,9 +147,10 @@ def prepare(bars: pl.DataFrame, features: pl.DataFrame, *, timeframe: timedelta)
     """Return the arrays that all evaluations of one span share; errors as in `backtest`.
 
     `inputs.panel.locate(frame)` gives (row, bar, symbol) of the rows of any keyed frame, once; each
-    trial then writes its predictions with `expected_return[bar, symbol] = prediction[row]`.
+    trial then writes its predictions with `expected_return[bar, symbol] = prediction[row]`. The
+    windows of an allocation begin with the span.
     """
-    return build_inputs(bars, features, timeframe=timeframe)
+    return build_inputs(bars, features, timeframe=timeframe, history_bars=0)
 
 
 def evaluate(

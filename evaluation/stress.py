@@ -10,6 +10,7 @@ import polars as pl
 
 from evaluation.backtest import backtest
 from evaluation.metrics import max_drawdown, total_return
+from serving.allocation import history_bars_of
 from serving.compiled import Flags, Floats
 from serving.market import build_panel
 
@@ -114,6 +115,7 @@ def stress(
     """
     if lead_in < terms["timeframe"]:
         raise ValueError(f"a lead-in of {lead_in} is shorter than a bar of {terms['timeframe']}")
+    history = history_bars_of(terms["risk"]) * terms["timeframe"]
     rows = []
     for window in windows:
         if not _speaks(bars if scores is None else scores, window):
@@ -121,7 +123,7 @@ def stress(
         opened = window.start - lead_in
         shared: dict[str, Any] = {
             **terms,
-            "bars": _between(bars, opened, window.end),
+            "bars": _between(bars, opened - history, window.end),
             "features": _between(features, opened, window.end),
             "first": opened + terms["timeframe"],
             "last": window.end,

@@ -22,12 +22,16 @@ _BARS_READ = (*KEY, "open", "high", "low", "close", "volume")
 
 @dataclass(frozen=True)
 class Span:
-    """The rows with `start < known_at <= end` of the traded venue and universe."""
+    """The rows with `start < known_at <= end` of the traded venue and universe.
+
+    `earlier` holds the bars before, as far back as an allocation learns from.
+    """
 
     start: datetime
     end: datetime
     timeframe: timedelta
     symbols: tuple[str, ...]
+    earlier: pl.DataFrame
     bars: pl.DataFrame
     features: pl.DataFrame
     funding: pl.DataFrame
@@ -44,13 +48,17 @@ class Span:
             "funding": self.funding,
         }
 
+    def bars_with_history(self) -> pl.DataFrame:
+        """Return `earlier` and `bars` as one frame in the order of its key."""
+        return pl.concat([self.earlier, self.bars]).sort("symbol", "known_at")
+
     def instants(self) -> pl.Series:
         """Return the instants at which at least one symbol has a bar, sorted."""
         return self.bars.get_column("known_at").unique().sort()
 
 
-def read_span(context: Context, start: datetime, end: datetime) -> Span:
-    """Read the span from the lake.
+def read_span(context: Context, start: datetime, end: datetime, *, history_bars: int) -> Span:
+    """Read the span, and `history_bars` bars of every symbol before it, from the lake.
 
     Raises
     ------
@@ -65,6 +73,7 @@ def read_span(context: Context, start: datetime, end: datetime) -> Span:
             remedy="give an --end after --start",
         )
     symbols = traded_symbols(context, ())
+    step = timeframe_delta(context.settings.timeframe)
     bars = read_rows(context, "bars", _BARS_READ, start, end, symbols)
     _refuse_unknown(context, symbols, bars)
     if bars.is_empty():
@@ -75,8 +84,9 @@ def read_span(context: Context, start: datetime, end: datetime) -> Span:
     return Span(
         start=start,
         end=end,
-        timeframe=timeframe_delta(context.settings.timeframe),
+        timeframe=step,
         symbols=symbols,
+        earlier=read_rows(context, "bars", _BARS_READ, start - history_bars * step, start, symbols),
         bars=bars,
         features=read_rows(context, "features", (*KEY, *FEATURES_READ), start, end, symbols),
         funding=read_rows(context, "funding", (*KEY, "funding_rate"), start, end, symbols),

@@ -19,6 +19,7 @@ from pipelines.backtests.writing import write_reports
 from pipelines.clock import format_instant
 from pipelines.context import Context
 from pipelines.errors import ContractViolation
+from serving.allocation import history_bars_of
 from serving.books import Inputs, Scores, build_inputs, place_scores
 from serving.limits import bars_per_year
 
@@ -50,7 +51,7 @@ def run_backtests(context: Context, request: Request, progress: Progress) -> dic
         are refused at the engine's door.
     """
     request.check()
-    span = read_span(context, request.start, request.end)
+    span = read_span(context, request.start, request.end, history_bars=_history_bars(request))
     traders = [
         _trader(context, model, span, request, progress) for model in dict.fromkeys(request.models)
     ]
@@ -81,7 +82,7 @@ def run_id(request: Request, span: Span, traders: list[Trader]) -> str:
         "filters": {symbol: asdict(span.filters[symbol]) for symbol in span.symbols},
         "variants": [(v.name, v.as_json()) for v in request.variants],
         "extras": asdict(request.extras),
-        "data": digest_of(span.bars, span.features, span.funding, *scores),
+        "data": digest_of(span.bars_with_history(), span.features, span.funding, *scores),
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -104,7 +105,12 @@ def _runs(
     examined: dict[str, Examined],
     progress: Progress,
 ) -> Iterator[Run]:
-    inputs = build_inputs(span.bars, span.features, **span.panel_terms())
+    inputs = build_inputs(
+        span.bars_with_history(),
+        span.features,
+        **span.panel_terms(),
+        history_bars=_history_bars(request),
+    )
     for trader in traders:
         scored = trader.scored
         placed = None if scored is None else place_scores(inputs.panel, scored.scores)
@@ -114,6 +120,10 @@ def _runs(
         for run in _explained(request, trader, inputs, placed, progress):
             examined[run.name] = examine(request.extras, span, inputs, placed, run, progress)
             yield run
+
+
+def _history_bars(request: Request) -> int:
+    return max(history_bars_of(variant.risk) for variant in request.variants)
 
 
 def _explained(

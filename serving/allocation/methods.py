@@ -3,6 +3,7 @@
 skfolio takes two seconds to import: it is imported by the first portfolio, not by the engine.
 """
 
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,6 +14,10 @@ from serving.compiled import Floats
 
 # Weights are whole millionths: coarser than a solver's error, so that its dust is no wish to trade.
 DECIMALS = 6
+
+# Which warnings are errors is a setting of the whole process, here and inside skfolio; backtests run
+# in threads.
+_ONE_AT_A_TIME = threading.Lock()
 
 _NEARLY_SINGULAR = "The covariance matrix is not positive definite"
 
@@ -205,7 +210,7 @@ def _solve(method: str, case: Case) -> Floats:
     from skfolio.exceptions import SkfolioError
 
     try:
-        with warnings.catch_warnings():
+        with _ONE_AT_A_TIME, warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             # Two symbols that move as one: skfolio lifts the zero eigenvalue, which is no failure.
             warnings.filterwarnings("ignore", _NEARLY_SINGULAR, UserWarning)

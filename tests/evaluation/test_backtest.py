@@ -174,3 +174,37 @@ def test_what_cannot_be_traded_is_refused(bars, features, scores) -> None:
     two = pl.concat([scores, scores.with_columns(model_version=pl.lit("8"))])
     with pytest.raises(ValueError, match=r"2 model versions \(7, 8\)"):
         backtest(bars, features, two, **TERMS)
+
+
+def test_an_allocation_learns_from_the_bars_before_the_span_or_waits(
+    bars, features, scores
+) -> None:
+    risk = RiskConfig(allocation="equal_risk", allocation_lookback_bars=120)
+    terms = {**TERMS, "risk": risk, "first": START + 800 * HOUR}
+    recent = bars.filter(pl.col("known_at") >= START + 800 * HOUR)
+    wanted = [
+        np.flatnonzero(
+            (backtest(told, features, scores, **terms).walk.signals.desired > 0).any(axis=1)
+        )
+        for told in (bars, recent)
+    ]
+    # Midnights after 08:00 are rows 16, 40, ...; without a past the first with 114 returns is row 136.
+    assert wanted[0][:2].tolist() == [16, 40]
+    assert wanted[1][0] == 136
+    assert np.isin(wanted[0][wanted[0] >= 136], wanted[1]).all()
+
+
+def test_a_search_lets_an_allocation_wait_for_its_window(bars, features) -> None:
+    risk = RiskConfig(allocation="mean_variance", allocation_lookback_bars=240)
+    inputs = prepare(bars, features, timeframe=HOUR)
+    outcome = evaluate(
+        inputs,
+        np.full(inputs.sigma.shape, 0.02),
+        24,
+        risk=risk,
+        costs=CostConfig(),
+        initial_cash=100_000.0,
+    )
+    moved = np.flatnonzero(np.diff(outcome.equity))
+    # 228 of 240 returns are there from row 228 on; row 239 is the next midnight, and fills a bar later.
+    assert moved[0] == 240
