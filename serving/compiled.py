@@ -26,6 +26,17 @@ def compiled(function: Function) -> Function:
     return kernel
 
 
+def inlined(function: Function) -> Function:
+    """Compile a small kernel that many kernels call into each of them before types are inferred.
+
+    For leaves of a few lines. Handing a desk over costs the compiler half a second a call, since it
+    is hundreds of numbers to it; a leaf copied into its callers is not handed anything. What is
+    large or nested deep is better `compiled`: its copies would multiply.
+    """
+    kernel: Function = numba.njit(**OPTIONS, inline="always")(function)
+    return kernel
+
+
 def cached(function: Function) -> Function:
     """Compile a kernel that Python calls, and keep the machine code on disk beside its source.
 

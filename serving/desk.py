@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving.compiled import Counts, Flags, Floats, compiled
+from serving.compiled import Counts, Flags, Floats, inlined
 from serving.controls import Controls
 from serving.limits import Limits
 from serving.market import Market
@@ -86,7 +86,7 @@ def new_desk(
     )
 
 
-@compiled
+@inlined
 def cut(bar: int, symbol: int, rule: int, allowed: float, desk: Desk) -> None:
     """Let `rule` bring a target down to `allowed`, write it down, and name the rule as its cause."""
     record_cut(desk.tape, bar, symbol, rule, desk.targets[symbol], allowed)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.compiled import Counts, Floats, compiled
+from serving.compiled import Counts, Floats, compiled, inlined
 from serving.risk.names import RULES
 
 MARKET, LIMIT, STOP, STOP_LOSS, TAKE_PROFIT, TRAILING_STOP, FUNDING_PAYMENT = range(7)
@@ -203,7 +203,7 @@ def record_fill(
         tape.used[FILLS] += 1
 
 
-@compiled
+@inlined
 def record_cut(tape: Tape, bar: int, symbol: int, rule: int, asked: float, allowed: float) -> None:
     """Write that `rule` let only `allowed` of the `asked` weight pass."""
     if tape.recording:

@@ -1,12 +1,12 @@
 """What moves together is one position."""
 
-from serving.compiled import compiled
+from serving.compiled import compiled, inlined
 from serving.desk import Desk
 from serving.risk.cuts import held_part, share_growth
 from serving.risk.names import CORRELATION_LIMIT
 
 
-@compiled
+@inlined
 def with_bitcoin(bar: int, s: int, desk: Desk) -> float:
     """Return a symbol's correlation with bitcoin; unknown counts as 1, as it is in a crash."""
     correlation = desk.signals.correlation[bar, s]

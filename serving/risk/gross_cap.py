@@ -23,11 +23,11 @@ def gross_cap(bar: int, desk: Desk) -> None:
         fixed += abs(target) if desk.frozen[s] else 0.0
         held += 0.0 if desk.frozen[s] else abs(part)
         wanted += abs(target - part)
-    room = desk.limits.max_gross_weight * desk.scale[0] - fixed
+    room = max(desk.limits.max_gross_weight * desk.scale[0] - fixed, 0.0)
     if held + wanted <= room:
         return
     share = max(room - held, 0.0) / wanted if wanted > 0.0 else 0.0
-    keep = max(room, 0.0) / held if held - room > desk.limits.minimum_weight_change else 1.0
+    keep = room / held if held - room > desk.limits.minimum_weight_change else 1.0
     for s in range(desk.targets.shape[0]):
         if desk.frozen[s] or desk.targets[s] == 0.0:
             continue

@@ -1,13 +1,13 @@
 """After a bad day, week or month a book takes no more risk until the next one begins."""
 
-from serving.compiled import compiled
+from serving.compiled import compiled, inlined
 from serving.desk import Desk
 from serving.risk.cuts import forbid_growth
 from serving.risk.names import DAILY_LOSS, MONTHLY_LOSS, WEEKLY_LOSS
 from serving.state import DAY, EQUITY, MONTH, WEEK
 
 
-@compiled
+@inlined
 def rest_after_loss(bar: int, rule: int, anchor: int, limit: float, desk: Desk) -> None:
     """Let nothing grow while equity is below `anchor` by the fraction `limit`.
 

@@ -1,6 +1,6 @@
 """A change of weight is made only where it is worth what it costs."""
 
-from serving.compiled import compiled
+from serving.compiled import compiled, inlined
 from serving.costs import maker_fee_rate, slippage, taker_fee_rate
 from serving.desk import Desk
 from serving.risk.cuts import held_part, shrink
@@ -9,7 +9,7 @@ from serving.state import EQUITY, LARGEST
 from serving.tape import LIMIT
 
 
-@compiled
+@inlined
 def round_trip_rate(bar: int, s: int, change: float, desk: Desk) -> float:
     """Return what it costs to get into and out of a change of weight, as a fraction of its value.
 
@@ -25,7 +25,7 @@ def round_trip_rate(bar: int, s: int, change: float, desk: Desk) -> float:
     return taking + taking
 
 
-@compiled
+@inlined
 def is_worthwhile(bar: int, s: int, desk: Desk) -> bool:
     """Return whether the change is large enough and its expected gain exceeds its cost."""
     target = desk.targets[s]

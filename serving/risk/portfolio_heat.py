@@ -1,12 +1,12 @@
 """All stops may be hit on one day: what that would cost is bounded."""
 
-from serving.compiled import compiled
+from serving.compiled import compiled, inlined
 from serving.desk import Desk
 from serving.risk.cuts import held_part, share_growth
 from serving.risk.names import PORTFOLIO_HEAT
 
 
-@compiled
+@inlined
 def held_distance(s: int, desk: Desk) -> float:
     """Return how far the newest close is from the nearer of stop loss and trailing stop.
 

@@ -1,12 +1,12 @@
 """Only so many positions at once."""
 
-from serving.compiled import compiled
+from serving.compiled import compiled, inlined
 from serving.desk import Desk
 from serving.risk.cuts import held_part, shrink
 from serving.risk.names import POSITION_CAP
 
 
-@compiled
+@inlined
 def gives_way(bar: int, s: int, other: int, desk: Desk) -> bool:
     """Return whether `s` gives way before `other`: newcomers first, then the weaker wish."""
     held = held_part(desk.targets[s], desk.current[s]) != 0.0

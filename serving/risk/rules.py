@@ -17,7 +17,7 @@ and kept: by the band, within `minimum_weight_change` of its ceiling and of the 
 correlation, whatever it came to, but then nothing adds to it.
 """
 
-from serving.compiled import compiled
+from serving.compiled import compiled, inlined
 from serving.desk import Desk
 from serving.risk.asset_cap import asset_cap
 from serving.risk.capital_ramp import capital_ramp
@@ -64,7 +64,7 @@ from serving.risk.volatility_target import volatility_target
 from serving.tape import FIRST_RULE_STAGE
 
 
-@compiled
+@inlined
 def count_changes(stage: int, desk: Desk) -> None:
     """Add the symbols whose target still differs from their weight to a stage of the waterfall."""
     if desk.tape.recording:

@@ -48,8 +48,9 @@ class Sight:
     # What the rules change.
     targets: list[float]
     frozen: list[bool]
-    # Round-trip cost of a change of weight of one symbol, as a fraction of its value.
-    round_trip: Callable[[int, float], float]
+    fee_tier: int
+    # How far beyond half the spread a taker of (symbol, counts of 1e-8 base) is filled, a fraction.
+    slippage: Callable[[int, int], float]
     ceiling: list[float] = field(default_factory=list)
     scale: float = 1.0
     cuts: list[tuple[int, str, float, float]] = field(default_factory=list)
@@ -221,6 +222,15 @@ def capital_ramp(book: Sight) -> None:
         book.smaller_book("capital_ramp", share)
 
 
+def round_trip_rate(book: Sight, s: int, change: float) -> float:
+    """What getting into and out of a change costs: one side as an entry, one as a market order."""
+    size = min(abs(change) * book.equity / book.close[s], 4e18)
+    taker = book.limits.tier_taker_fee_rate[book.fee_tier]
+    market = book.limits.half_spread_rate + book.slippage(s, int(size)) + taker
+    rests = book.limits.entry_kind == 1
+    return (book.limits.tier_maker_fee_rate[book.fee_tier] if rests else market) + market
+
+
 def no_trade_band(book: Sight) -> None:
     limits = book.limits
     for s in book.free:
@@ -232,7 +242,9 @@ def no_trade_band(book: Sight) -> None:
         if worthwhile and not math.isnan(edge):
             curvature = book.variance[s] / (2.0 * limits.kelly_fraction * book.scale)
             gain = change * (edge - curvature * (target + current))
-            worthwhile = gain > limits.no_trade_band * (book.round_trip(s, change) * abs(change))
+            worthwhile = gain > limits.no_trade_band * (
+                round_trip_rate(book, s, change) * abs(change)
+            )
         if worthwhile:
             continue
         kept = current
@@ -296,12 +308,12 @@ def gross_cap(book: Sight) -> None:
     fixed = sum(abs(book.targets[s]) for s in book.symbols if book.frozen[s])
     held = sum(abs(book.held(s)) for s in book.free)
     wanted = sum(abs(book.growth(s)) for s in book.free)
-    room = book.limits.max_gross_weight * book.scale - fixed
+    room = max(book.limits.max_gross_weight * book.scale - fixed, 0.0)
     if held + wanted <= room:
         return
     if held - room > book.limits.minimum_weight_change:
         for s in book.free:
-            book.cut(s, "gross_cap", book.held(s) * (max(room, 0.0) / held))
+            book.cut(s, "gross_cap", book.held(s) * (room / held))
     elif wanted > 0:
         for s in book.free:
             book.share_growth(s, "gross_cap", max(room - held, 0.0) / wanted)
