@@ -116,8 +116,9 @@ def trend_regimes(benchmark: Floats, bars: int) -> pl.Series:
 def stress_regimes(stress: Floats, storm: float) -> pl.Series:
     """Return "calm", "normal" or "storm" for each bar, by the market's stress at the close before it.
 
-    The market's stress is the mean over the symbols that have one: storm from `storm` on, as in
-    `serving.risk.storm_size` (which takes an unknown one for 0), calm from `-storm` down; null where no symbol has one, and for the first bar.
+    The market's stress is the mean over the symbols that have one (`serving.risk.storm_size` takes an
+    unknown one for 0): storm from `storm` on, calm from `-storm` down; null where no symbol has one,
+    and for the first bar.
 
     Parameters
     ----------

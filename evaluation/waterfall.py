@@ -41,10 +41,8 @@ def explain_silence(waterfall: pl.DataFrame) -> str:
     before = stages[silent - 1][1] if silent else 0
     if name.startswith(_AFTER):
         asked = dict(stages)[_ASKED]
-        return (
-            f"Nothing was traded: of {asked:,} changes asked for, the rule {_rule(name)} cut the last "
-            f"{before:,}.{_greatest(stages)}"
-        )
+        last = f"of {asked:,} changes asked for, the rule {_rule(name)} cut the last {before:,}"
+        return f"Nothing was traded: {last}.{_greatest(stages, but=name)}"
     return f"Nothing was traded: {_CAUSES[name].format(before=f'{before:,}')}."
 
 
@@ -75,13 +73,13 @@ def _told(stages: Sequence[tuple[str, int]]) -> str:
     )
 
 
-def _greatest(stages: Sequence[tuple[str, int]]) -> str:
+def _greatest(stages: Sequence[tuple[str, int]], but: str = "") -> str:
     """Return which rule ended the most changes; a rule that forces sales may add some instead."""
     cuts = [(before - after, name) for (_, before), (name, after) in pairwise(stages)]
-    most = max(((n, name) for n, name in cuts if name.startswith(_AFTER)), default=(0, ""))
-    return (
-        f" The rule that stopped the most was {_rule(most[1])}: {most[0]:,}." if most[0] > 0 else ""
-    )
+    most, name = max((cut for cut in cuts if cut[1].startswith(_AFTER)), default=(0, ""))
+    if most <= 0 or name == but:
+        return ""
+    return f" The rule that stopped the most was {_rule(name)}: {most:,}."
 
 
 def _rule(stage: str) -> str:

@@ -53,7 +53,7 @@ class Chart:
 
 
 def curve_charts(sheet: TearSheet) -> list[Chart]:
-    """Return equity, drawdown, rolling Sharpe ratio (where the record is long enough) and exposure."""
+    """Return equity and drawdown, and rolling Sharpe ratio and exposure where there is any."""
     curve = thinned(sheet.curve)
     both = bool(sheet.benchmark)
     fall = _pair(both, "drawdown", "buy_and_hold_drawdown")
@@ -64,9 +64,11 @@ def curve_charts(sheet: TearSheet) -> list[Chart]:
     if curve["rolling_sharpe"].null_count() < curve.height:
         title = f"Sharpe ratio of the last {ROLLING_DAYS} days"
         charts.append(_over_time(title, curve, {STRATEGY: "rolling_sharpe"}, "ratio", zero=True))
-    held = {STRATEGY: "exposure"}
-    title = "Share of equity in positions"
-    return [*charts, _over_time(title, curve, held, "share", zero=True, filled=True)]
+    if (curve["exposure"] != 0).any():
+        title = "Share of equity in positions"
+        held = {STRATEGY: "exposure"}
+        charts.append(_over_time(title, curve, held, "share", zero=True, filled=True))
+    return charts
 
 
 def distribution_chart(sheet: TearSheet) -> Chart:

@@ -57,10 +57,10 @@ def heat(value: float | None) -> str:
 
 
 def bar_widths(sheet: TearSheet) -> dict[str, float]:
-    """Return the length of each stage's bar in per cent, on a log scale: counts span six decades."""
+    """Return the length of each stage's bar in per cent: the root of its share, for small ones to show."""
     counts = dict(sheet.waterfall.select("stage", "count").iter_rows())
-    longest = math.log1p(max(counts.values(), default=0)) or 1.0
-    return {stage: 100 * math.log1p(count) / longest for stage, count in counts.items()}
+    most = max(counts.values(), default=0) or 1
+    return {stage: 100.0 * math.sqrt(count / most) for stage, count in counts.items()}
 
 
 def _optional(sheet: TearSheet) -> dict[str, Any]:

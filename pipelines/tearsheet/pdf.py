@@ -74,7 +74,8 @@ def _first_page(paper: Paper, sheet: TearSheet) -> None:
     if curve["rolling_sharpe"].null_count() < curve.height:
         title = f"Sharpe ratio of the last {ROLLING_DAYS} days"
         _curve(paper, title, curve, "rolling_sharpe", None, "ratio")
-    _curve(paper, "Share of equity in positions", curve, "exposure", None, "share", height=0.85)
+    if (curve["exposure"] != 0).any():
+        _curve(paper, "Share of equity in positions", curve, "exposure", None, "share", height=0.85)
     _distribution(paper, sheet)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pipelines.tearsheet.formats import Kind
 
-_TIME_TICKS = 6
+_TIME_TICKS = 8
 _VALUE_TICKS = 5
 _LOG_FROM = 4.0
 _MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60)

@@ -89,7 +89,7 @@ _COST = _columns(
 _OUTCOME = _columns(
     ("total_return", "total return", "percent"),
     ("sharpe", "Sharpe", "ratio"),
-    ("max_drawdown", "deepest drawdown", "percent"),
+    ("max_drawdown", "max drawdown", "percent"),
     ("fills", "fills", "count"),
 )
 
@@ -127,7 +127,7 @@ def breakdown_tables(sheet: TearSheet) -> list[Table]:
         ("total_return", "return", "percent"),
         ("buy_and_hold", "buy and hold", "percent"),
         ("sharpe", "Sharpe", "ratio"),
-        ("max_drawdown", "deepest drawdown", "percent"),
+        ("max_drawdown", "max drawdown", "percent"),
     )
     return [
         Table("By symbol", (Column("symbol", "symbol", "text"), *_GROUP), sheet.by_symbol),
@@ -207,7 +207,7 @@ def stress_table(sheet: TearSheet) -> Table | None:
         ("end", "to", "instant"),
         ("return", "return", "percent"),
         ("buy_and_hold", "buy and hold", "percent"),
-        ("max_drawdown", "deepest drawdown", "percent"),
+        ("max_drawdown", "max drawdown", "percent"),
         ("fills", "fills", "count"),
     )
     return _optional("Stress", columns, sheet.sections.stress)

@@ -45,10 +45,13 @@ def test_silence_is_told_by_the_stage_that_came_to_nothing(
     assert cause in told
 
 
-def test_the_rule_that_cut_the_last_change_is_named() -> None:
+def test_the_rule_that_cut_the_last_change_is_named_and_the_greatest_beside_it() -> None:
     assert explain_silence(waterfall(1200, 1100, 90, 80, 0, 0, 0)) == (
-        "Nothing was traded: of 90 changes asked for, the rule no_trade_band cut the last 80. "
-        "The rule that stopped the most was no_trade_band: 80."
+        "Nothing was traded: of 90 changes asked for, the rule no_trade_band cut the last 80."
+    )
+    assert explain_silence(waterfall(1200, 1100, 90, 5, 0, 0, 0)) == (
+        "Nothing was traded: of 90 changes asked for, the rule no_trade_band cut the last 5. "
+        "The rule that stopped the most was cooldown: 85."
     )
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 from collections.abc import Callable
 
@@ -62,8 +63,14 @@ def test_without_a_benchmark_there_is_one_line_and_no_empty_chart(build_sheet: B
     assert fan_chart(build_sheet(300, 0, plain=True)) is None
 
 
+def test_a_record_that_never_held_anything_has_no_chart_of_what_it_held(build_sheet: Build) -> None:
+    sheet = build_sheet(300, 0, plain=True)
+    idle = dataclasses.replace(sheet, curve=sheet.curve.with_columns(exposure=pl.lit(0.0)))
+    assert [c.title for c in curve_charts(idle)] == ["Equity", "Under water"]
+
+
 def test_a_wide_curve_is_drawn_on_a_log_scale(build_sheet: Build) -> None:
     sheet = build_sheet(300, 0, plain=True)
     grown = sheet.curve.with_columns(pl.col("equity") * pl.int_range(pl.len()).add(1))
-    chart = curve_charts(type(sheet)(**{**vars(sheet), "curve": grown}))[0]
+    chart = curve_charts(dataclasses.replace(sheet, curve=grown))[0]
     assert chart.title == "Equity, log scale"

@@ -89,6 +89,7 @@ def test_a_record_without_trades_explains_itself(build_sheet: Build) -> None:
     assert 'class="none"' in page
     assert bar_widths(quiet)["bars"] == pytest.approx(100)
     assert bar_widths(quiet)["filled"] == 0
+    assert bar_widths(sheet)["exits filled"] == pytest.approx(100 / 30)
 
 
 def test_a_name_from_outside_is_text_and_not_markup(build_sheet: Build) -> None:

@@ -1,10 +1,7 @@
-import dataclasses
 from collections.abc import Callable
 
-import polars as pl
 import pytest
 
-from evaluation.metrics import compare, summarise, trade_metrics
 from evaluation.tearsheet import TearSheet
 from pipelines.tearsheet.figures import BY_KEY, TILES
 from pipelines.tearsheet.tables import (
@@ -30,7 +27,6 @@ def test_every_figure_that_is_measured_is_shown(build_sheet: Build) -> None:
     assert measured - set(BY_KEY) == {"gain_to_pain"}
     assert set(BY_KEY) <= measured
     assert set(TILES) <= set(BY_KEY)
-    assert {*map(len, (summarise.__doc__, compare.__doc__, trade_metrics.__doc__))}
 
 
 def test_a_figure_without_its_benchmark_or_search_is_left_out(build_sheet: Build) -> None:
@@ -83,5 +79,4 @@ def test_what_was_not_measured_has_no_table(build_sheet: Build) -> None:
     assert stress_table(sheet) is None
     assert capacity_table(sheet) is None
     assert sensitivity_tables(sheet) == []
-    assert dataclasses.asdict(sheet.sections)["monte_carlo"] is None
-    assert isinstance(sheet.trades, pl.DataFrame)
+    assert monte_carlo_rows(sheet) == []
