@@ -2,9 +2,8 @@
 
 Crypto trades around the clock, but its traders sleep: volume and volatility follow the sessions of
 Asia, Europe and the United States and thin out at weekends (Petukhina, Reule and Haerdle 2021).
-Perpetual contracts pay funding at 00:00, 08:00 and 16:00, and positions are moved before it; futures
-on bitcoin rest from Friday to Sunday night and roll at the end of the month and of the quarter
-(Ariel 1987 on the turn of the month). Places in a cycle are points on a circle, so that 23:00 is next
+Perpetual contracts pay funding at 00:00, 08:00 and 16:00, and positions are moved before it; dated
+futures roll at the end of the month and of the quarter (on the turn of the month: Ariel 1987). Places in a cycle are points on a circle, so that 23:00 is next
 to 00:00. All are functions of `known_at` alone.
 """
 
@@ -123,13 +122,6 @@ def us_session(grid: Grid) -> Array:
     """One from 13:00 to 21:00, working hours in New York and Chicago [flag]"""
     hour = _hour(grid)
     return _rows(grid, (hour >= 13) & (hour < 21))
-
-
-@feature(lookback=1, bounds=_SHARE)
-def futures_rest(grid: Grid) -> Array:
-    """One from Friday 22:00 to Sunday 23:00, when Chicago's bitcoin futures rest (winter time) [flag]"""
-    hours = _weekday(grid) * 24
-    return _rows(grid, (hours >= 4 * 24 + 22) & (hours < 6 * 24 + 23))
 
 
 @feature(lookback=1, bounds=_SHARE)

@@ -59,7 +59,7 @@ def body_share(grid: Grid, window: int) -> Array:
     return np.minimum(ratio(grid.mean(body, window), grid.mean(span, window)), 1)
 
 
-@feature(windows=(24, 168), lookback=lambda window: window, bounds=_SIGNED_SHARE)
+@feature(windows=(24,), lookback=lambda window: window, bounds=_SIGNED_SHARE)
 def wick_balance(grid: Grid, window: int) -> Array:
     """Lower minus upper wicks of {window} bars, over their ranges [signed fraction]"""
     wicks = grid.open + grid.close - grid.high - grid.low

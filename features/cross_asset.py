@@ -23,7 +23,7 @@ _CORRELATION = (-1.0, 1.0)
 _BTC, _ETH = ("BTC",), ("ETH",)
 
 
-@feature(windows=(24, 168, 720), lookback=lambda window: window + 1, scope="panel", bounds=_SHARE)
+@feature(windows=(24, 168), lookback=lambda window: window + 1, scope="panel", bounds=_SHARE)
 def return_rank(grid: Grid, window: int) -> Array:
     """Rank of the {window}-bar return among the symbols, 0 lowest to 1 highest [rank]"""
     return rank_across(grid.once(log_return, window))
@@ -87,7 +87,7 @@ def market_return(grid: Grid, window: int) -> Array:
     return grid.once(_market, window)
 
 
-@feature(windows=(72, 336), lookback=lambda window: window + 1, scope="panel", bounds=(None, 1.0))
+@feature(windows=(168,), lookback=lambda window: window + 1, scope="panel", bounds=(None, 1.0))
 def market_correlation(grid: Grid, window: int) -> Array:
     """Mean correlation of the symbols' returns over {window} bars, from the variance of their mean [correlation]"""
     own = grid.moments(grid.log_return, window)[1]
@@ -152,7 +152,7 @@ def residual_momentum(grid: Grid, bars: int, window: int) -> Array:
     return change - grid.once(btc_beta, window) * _of(grid, "BTC", change)
 
 
-@feature(windows=(1, 6, 24, 168), lookback=lambda window: window + 1, scope="panel", markets=_BTC)
+@feature(windows=(1, 24, 168), lookback=lambda window: window + 1, scope="panel", markets=_BTC)
 def btc_return(grid: Grid, window: int) -> Array:
     """Return of bitcoin over {window} bars [log return]"""
     return _of(grid, "BTC", grid.once(log_return, window))
@@ -165,7 +165,7 @@ def btc_vol_ratio(grid: Grid, window: int) -> Array:
     return np.log(ratio(own, _of(grid, "BTC", own)))
 
 
-@feature(windows=(168, 720), lookback=lambda window: window, scope="panel", markets=_BTC)
+@feature(windows=(168,), lookback=lambda window: window, scope="panel", markets=_BTC)
 def btc_price_z(grid: Grid, window: int) -> Array:
     """Log price in bitcoin against its last {window} values, null for bitcoin itself [standard deviations]"""
     return grid.zscore(grid.log_close - _of(grid, "BTC", grid.log_close), window)
@@ -196,7 +196,7 @@ def eth_leads(grid: Grid, lag: int, window: int) -> Array:
     return grid.correlation(grid.log_return, grid.lag(grid.once(_ether), lag), window)
 
 
-@feature(windows=(1, 24), lookback=lambda window: window + 1, scope="panel", markets=_ETH)
+@feature(windows=(24,), lookback=lambda window: window + 1, scope="panel", markets=_ETH)
 def eth_return(grid: Grid, window: int) -> Array:
     """Return of ether over {window} bars [log return]"""
     return _of(grid, "ETH", grid.once(log_return, window))

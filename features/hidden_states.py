@@ -64,10 +64,10 @@ def filter_states(r: Array, start: int, block: int) -> tuple[Array, Array, Array
             if np.isnan(scale):
                 continue
             mean, spread, move = _fitted(past, scale)
-            belief = np.full(STATES, 1 / STATES)
+            log_spread, belief = np.log(spread), np.full(STATES, 1 / STATES)
             for i in range(begin, min(first + block, n)):
                 _moved(belief, move, following)
-                _weigh(r[row, i], mean, spread, density)
+                _weigh(r[row, i], mean, spread, log_spread, density)
                 _conditioned(following, density, belief)
                 if i < first:
                     continue
@@ -93,14 +93,14 @@ def _moved(belief: Array, move: Array, out: Array) -> None:
 
 
 @compiled
-def _weigh(value: float, mean: Array, spread: Array, out: Array) -> None:
+def _weigh(value: float, mean: Array, spread: Array, log_spread: Array, out: Array) -> None:
     """Write the density of `value` in each state, over the largest; one where it is missing."""
     for k in range(STATES):
-        out[k] = -0.5 * ((value - mean[k]) / spread[k]) ** 2 - np.log(spread[k])
+        out[k] = -0.5 * ((value - mean[k]) / spread[k]) ** 2 - log_spread[k]
     # The most likely state has density one, whatever the return: nothing underflows.
-    most = out.max()
+    most = max(out[0], out[1], out[2])
     for k in range(STATES):
-        out[k] = 1.0 if np.isnan(value) else np.exp(out[k] - most)
+        out[k] = 1.0 if np.isnan(value) or out[k] == most else np.exp(out[k] - most)
 
 
 @compiled
@@ -143,8 +143,9 @@ def _smoothed(r: Array, mean: Array, spread: Array, move: Array) -> tuple[Array,
     n = r.size
     forward, density = np.empty((n, STATES)), np.empty((n, STATES))
     belief, prior = np.full(STATES, 1 / STATES), np.empty(STATES)
+    log_spread = np.log(spread)
     for i in range(n):
-        _weigh(r[i], mean, spread, density[i])
+        _weigh(r[i], mean, spread, log_spread, density[i])
         _moved(belief, move, prior)
         _conditioned(prior, density[i], belief)
         forward[i] = belief

@@ -96,7 +96,7 @@ def _seen(grid: Grid, length: int, function: Callable[..., Array], *windows: int
 
 
 @feature(
-    windows=((4, 1), (4, 3), (24, 1), (24, 3), (24, 7), (24, 28)),
+    windows=((4, 1), (24, 1), (24, 3), (24, 7)),
     lookback=lambda length, window: _bars(window + 1, length),
 )
 def long_return(grid: Grid, length: int, window: int) -> Array:
@@ -117,14 +117,14 @@ def place_in_long_range(grid: Grid, length: int) -> Array:
     return ratio(2 * grid.close - high - low, high - low)
 
 
-@feature(windows=((4,), (24,)), lookback=lambda length: _bars(1, length), bounds=_SIGNED_SHARE)
+@feature(windows=((24,),), lookback=lambda length: _bars(1, length), bounds=_SIGNED_SHARE)
 def long_body(grid: Grid, length: int) -> Array:
     """Close minus open of the last closed bar of {length} bars, over its range [signed fraction]"""
     return np.clip(_seen(grid, length, _body), -1, 1)
 
 
 @feature(
-    windows=((4, 12), (4, 34), (24, 5)),
+    windows=((4, 12), (24, 5)),
     lookback=lambda length, span: _bars(ema_window(span), length),
 )
 def long_ema_distance(grid: Grid, length: int, span: int) -> Array:
@@ -186,7 +186,7 @@ def long_bollinger_position(grid: Grid, length: int, window: int) -> Array:
 
 
 @feature(
-    windows=((4, 42), (24, 14)),
+    windows=((24, 14),),
     lookback=lambda length, window: _bars(window + 1, length),
     bounds=_NOT_NEGATIVE,
 )

@@ -21,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+# Up to so many symbols are ranked by comparing each with each, more by sorting.
+FEW = 32
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -341,22 +343,25 @@ def window_weighted_sum(x: Array, weights: Array) -> Array:
 
 
 @compiled
-def window_share_below(x: Array, level: Array, weight: Array, window: int, required: int) -> Array:
-    """Return the share of the window's `weight` that stands at bars with `x` below `level` now."""
+def window_share_below(x: Array, level: Array, weight: Array, window: int) -> Array:
+    """Return the share of the window's `weight` that stands at bars with `x` below `level` now.
+
+    Missing bars weigh nothing; NaN where nothing weighs or `level` is missing.
+    """
     rows, n = x.shape
     out = np.full_like(x, np.nan)
-    below, total, count = np.empty(n), np.empty(n), np.empty(n)
+    below, total, held = np.empty(n), np.empty(n), np.empty(n)
     for row in range(rows):
-        below[:], total[:], count[:] = 0.0, 0.0, 0.0
+        for i in range(n):
+            held[i] = 0.0 if np.isnan(x[row, i] + weight[row, i]) else weight[row, i]
+            below[i], total[i] = 0.0, 0.0
+        # Ages outside, bars inside: neighbouring bars are worked on together.
         for age in range(window):
             for i in range(age, n):
-                value, held = x[row, i - age], weight[row, i - age]
-                present = not np.isnan(value + held)
-                below[i] += held if present and value < level[row, i] else 0.0
-                total[i] += held if present else 0.0
-                count[i] += 1.0 if present else 0.0
+                total[i] += held[i - age]
+                below[i] += held[i - age] if x[row, i - age] < level[row, i] else 0.0
         for i in range(n):
-            if count[i] >= required and total[i] > 0 and not np.isnan(level[row, i]):
+            if total[i] > 0 and not np.isnan(level[row, i]):
                 out[row, i] = below[i] / total[i]
     return out
 
@@ -369,21 +374,26 @@ def rank_across(x: Array) -> Array:
     """
     rows, n = x.shape
     out = np.full_like(x, np.nan)
-    present = np.empty(rows)
+    present, where = np.empty(rows), np.empty(rows, np.int64)
     for i in range(n):
         count = 0
         for row in range(rows):
             if not np.isnan(x[row, i]):
-                present[count] = x[row, i]
+                present[count], where[count] = x[row, i], row
                 count += 1
         if count < 2:
             continue
-        ordered = np.sort(present[:count])
-        for row in range(rows):
-            if not np.isnan(x[row, i]):
-                below = np.searchsorted(ordered, x[row, i], side="left")
-                upto = np.searchsorted(ordered, x[row, i], side="right")
-                out[row, i] = 0.5 * (below + upto - 1) / (count - 1)
+        ordered = np.sort(present[:count]) if count > FEW else present[:0]
+        for a in range(count):
+            # Twice the values below, and once the equal ones, itself included.
+            place = 0
+            if count > FEW:
+                place += np.searchsorted(ordered, present[a], side="left")
+                place += np.searchsorted(ordered, present[a], side="right")
+            else:
+                for b in range(count):
+                    place += (present[b] < present[a]) + (present[b] <= present[a])
+            out[where[a], i] = 0.5 * (place - 1) / (count - 1)
     return out
 
 

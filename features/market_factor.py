@@ -19,7 +19,7 @@ from features.momentum import log_return
 from features.registry import feature
 
 REFIT = 24
-STEPS = 30
+STEPS = 15
 
 
 def _window(window: int) -> int:
@@ -37,7 +37,8 @@ def factor_share(grid: Grid, window: int) -> Array:
 def factor_loading(grid: Grid, window: int) -> Array:
     """Correlation of the symbol's returns with the first component over {window} bars [correlation]"""
     loading, share = grid.once(_component, window)[:2]
-    return loading * np.sqrt(share * np.isfinite(loading).sum(axis=0))
+    correlation: Array = loading * np.sqrt(share * np.isfinite(loading).sum(axis=0))
+    return correlation
 
 
 @feature(
@@ -60,7 +61,8 @@ def factor_residual(grid: Grid, bars: int, window: int) -> Array:
     loading, share, scale = grid.once(_component, window)
     score = _moved(grid, bars, window)[0]
     explained = loading * np.sqrt(share * np.isfinite(loading).sum(axis=0)) * scale * score
-    return grid.once(log_return, bars) - explained
+    rest: Array = grid.once(log_return, bars) - explained
+    return rest
 
 
 def _component(grid: Grid, window: int) -> tuple[Array, Array, Array]:

@@ -65,13 +65,13 @@ def acceleration(grid: Grid, window: int) -> Array:
     return change - grid.lag(change, window)
 
 
-@feature(windows=((720, 24),), lookback=lambda *windows: max(windows) + 1)
+@feature(windows=((168, 24),), lookback=lambda *windows: max(windows) + 1)
 def skipped_return(grid: Grid, long: int, short: int) -> Array:
     """Return over {long} bars without that of the last {short} [log return]"""
     return grid.once(log_return, long) - grid.once(log_return, short)
 
 
-@feature(windows=(24, 168), lookback=lambda window: window + 1, bounds=_SHARE)
+@feature(windows=(24,), lookback=lambda window: window + 1, bounds=_SHARE)
 def rising_share(grid: Grid, window: int) -> Array:
     """Share of {window} bars that closed above the bar before [fraction]"""
     rose = np.where(np.isfinite(grid.log_return), grid.log_return > 0, np.nan)

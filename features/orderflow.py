@@ -83,7 +83,7 @@ def return_beyond_flow(grid: Grid, bars: int, window: int) -> Array:
     return bars * (grid.mean(grid.log_return, bars) - usual)
 
 
-@feature(windows=(24, 168), lookback=lambda window: window, needs=_TRADES)
+@feature(windows=(168,), lookback=lambda window: window, needs=_TRADES)
 def trade_size_z(grid: Grid, window: int) -> Array:
     """Log turnover per trade of the bar against the last {window} [standard deviations]"""
     size = ratio(grid.turnover, grid.trades)
@@ -96,7 +96,7 @@ def trade_size_trend(grid: Grid, short: int, long: int) -> Array:
     return np.log(ratio(_trade_size(grid, short), _trade_size(grid, long)))
 
 
-@feature(windows=(24, 168), lookback=lambda window: window, needs=_TRADES)
+@feature(windows=(168,), lookback=lambda window: window, needs=_TRADES)
 def trade_count_z(grid: Grid, window: int) -> Array:
     """Log number of trades of the bar against the last {window} [standard deviations]"""
     return grid.zscore(np.log1p(grid.trades), window)

@@ -3,7 +3,7 @@
 Wilder's RSI (1978), Chande's momentum oscillator (1994), the stochastic (Lane) and the %R (Williams
 1979), the stochastic of the RSI (Chande and Kroll 1994), the true strength index (Blau 1991), the
 commodity channel index (Lambert 1980), the money flow index (Quong and Soudack 1989), the ultimate
-oscillator (Williams 1985) and the awesome one (Williams 1995), bull and bear power (Elder 1993), the
+oscillator (Williams 1985), bull and bear power (Elder 1993), the
 relative vigor index (Ehlers 2002) and the detrended price. Scaled to [0, 1] or [-1, 1] instead of the
 customary 0 to 100; 0.5 and 0 are neutral.
 """
@@ -18,7 +18,7 @@ _SHARE = (0.0, 1.0)
 _SIGNED_SHARE = (-1.0, 1.0)
 
 
-@feature(windows=(7, 14, 42, 72), lookback=lambda window: wilder_window(window) + 1, bounds=_SHARE)
+@feature(windows=(7, 14, 42), lookback=lambda window: wilder_window(window) + 1, bounds=_SHARE)
 def rsi(grid: Grid, window: int) -> Array:
     """Wilder's relative strength index over {window} bars, a hundredth of the usual scale [fraction]"""
     rise, fall = grid.once(_moves)
@@ -26,7 +26,7 @@ def rsi(grid: Grid, window: int) -> Array:
     return ratio(up, up + down)
 
 
-@feature(windows=(24,), lookback=lambda window: window + 1, bounds=_SIGNED_SHARE)
+@feature(windows=(12,), lookback=lambda window: window + 1, bounds=_SIGNED_SHARE)
 def chande_momentum(grid: Grid, window: int) -> Array:
     """Rises minus falls of the close over {window} bars, over their sum [signed fraction]"""
     rise, fall = grid.once(_moves)
@@ -100,13 +100,6 @@ def ultimate_oscillator(grid: Grid, short: int, middle: int, long: int) -> Array
         for window in (short, middle, long)
     ]
     return np.asarray((4 * parts[0] + 2 * parts[1] + parts[2]) / 7)
-
-
-@feature(windows=((5, 34),), lookback=lambda *windows: max(windows))
-def awesome_oscillator(grid: Grid, fast: int, slow: int) -> Array:
-    """Mean middle of {fast} bars minus that of {slow}, over the close [fraction]"""
-    middle = (grid.high + grid.low) / 2
-    return (grid.mean(middle, fast) - grid.mean(middle, slow)) / grid.close
 
 
 @feature(windows=(20,), lookback=lambda window: window + window // 2 + 1)

@@ -47,6 +47,47 @@ class Violation:
         return f"{self.feature} breaks {self.law}: {self.detail}"
 
 
+def computable(
+    features: Sequence[Feature], bars: pl.DataFrame, *, timeframe: timedelta
+) -> list[Violation]:
+    """Check that a feature runs and gives one float64 a symbol and bar, on the newest three bars."""
+    few = bars.filter(pl.col("known_at") > pl.col("known_at").max() - 3 * timeframe)
+    found = []
+    for one in features:
+        try:
+            compute(few, [one], timeframe=timeframe)
+        except ValueError as error:
+            found.append(Violation(one.name, "computable", str(error)))
+    return found
+
+
+def distinct(
+    features: Sequence[Feature], matrix: pl.DataFrame, *, most: float = 0.999
+) -> list[Violation]:
+    """Check that no two columns say the same: |correlation| at most `most` where both have values."""
+    table = matrix.select(one.name for one in features).to_numpy().astype(np.float64)
+    present = np.isfinite(table)
+    centred = np.where(present, table - np.nanmean(table, axis=0), 0.0)
+    held = present.astype(np.float64)
+    both = centred.T @ centred
+    # Over the rows where both are present the means differ a little from those of each column.
+    count, first = held.T @ held, centred.T @ held
+    square = (centred**2).T @ held
+    with np.errstate(all="ignore"):
+        cov = both / count - first * first.T / count**2
+        variance = square / count - (first / count) ** 2
+        correlation = np.abs(cov) / np.sqrt(variance * variance.T)
+    same = np.argwhere(np.triu(correlation > most, k=1))
+    return [
+        Violation(
+            features[j].name,
+            "distinct",
+            f"correlation {correlation[i, j]:.5f} with {features[i].name}",
+        )
+        for i, j in same
+    ]
+
+
 def prefix_invariance(
     features: Sequence[Feature],
     bars: pl.DataFrame,
@@ -218,6 +259,8 @@ def prove(
 ) -> list[Violation]:
     """Run the laws of time over `features`: no future, declared lookback, own symbol, gap policy.
 
+    Features that do not run are named first, and nothing else is checked.
+
     Parameters
     ----------
     bars : polars.DataFrame
@@ -228,6 +271,8 @@ def prove(
     list of Violation
         Empty where every column is causal.
     """
+    if broken := computable(features, bars, timeframe=timeframe):
+        return broken
     instants = bars["known_at"].unique().sort()
     cut, late = instants[int(len(instants) * 0.8)], instants[-1]
     return [

@@ -18,7 +18,7 @@ _SPIKE = 3.0
 _MOST = 20.0
 
 
-@feature(windows=(24, 168), lookback=lambda window: window + 2, bounds=(-_MOST, _MOST))
+@feature(windows=(168,), lookback=lambda window: window + 2, bounds=(-_MOST, _MOST))
 def return_surprise(grid: Grid, window: int) -> Array:
     """One-bar return in units of the volatility of the {window} bars before, at most 20 [standard deviations]"""
     z = ratio(grid.log_return, grid.lag(grid.std(grid.log_return, window), 1))

@@ -17,11 +17,12 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Literal, TypeVar
 
+import polars as pl
+
 import features
-from features.fingerprint import definition_text, engine_hash
+from features.fingerprint import definition_text, digest
 
 Scope = Literal["symbol", "panel"]
 Window = int | tuple[int, ...]
@@ -77,8 +78,13 @@ class Feature:
     @property
     def definition_hash(self) -> str:
         """Hash of what the column is: code without comments, windows, scope and lookback."""
-        parts = (self.name, self.scope, str(self.lookback), str(self.windows))
-        return _digest([*parts, definition_text(self.function), engine_hash()])
+        return _definition_hash(self)
+
+
+@functools.cache
+def _definition_hash(one: Feature) -> str:
+    parts = (one.name, one.scope, str(one.lookback), str(one.windows))
+    return digest([*parts, definition_text(one.function)])
 
 
 _REGISTERED: dict[str, Feature] = {}
@@ -99,7 +105,10 @@ def define(
     Raises
     ------
     ValueError
-        If the docstring's first line does not end in a unit, or a lookback is below one bar.
+        If the docstring's first line does not end in a unit, a lookback is no whole number of at
+        least one bar, two entries of `windows` make the same name, or an expression raises or gives
+        no number a bar. What a kernel returns is checked when it runs (`matrix.compute`) and by
+        `proof.computable`, for running it here would compile it.
     """
     family = function.__module__.rpartition(".")[2]
     line = (inspect.getdoc(function) or "").partition("\n")[0]
@@ -111,14 +120,21 @@ def define(
         )
     parameters = inspect.signature(function).parameters
     names = [name for name in parameters if name != "grid"]
-    made = []
+    made: list[Feature] = []
     for entry in windows:
         window = entry if isinstance(entry, tuple) else (entry,)
         name = "_".join([function.__name__, *map(str, window)])
-        bars = lookback if isinstance(lookback, int) else lookback(*window)
-        if bars < 1:
-            raise ValueError(f"feature {name!r} of {family}: lookback {bars} is below one bar")
+        bars = lookback(*window) if callable(lookback) else lookback
+        if isinstance(bars, bool) or not isinstance(bars, int) or bars < 1:
+            raise ValueError(
+                f"feature {name!r} of {family}: lookback {bars!r} is below one bar or no whole number; "
+                "give the bars, the newest included, from which the value is exact"
+            )
+        if name in {one.name for one in made}:
+            raise ValueError(f"feature {name!r} of {family} is defined twice; give windows once")
         doc = line.format(**dict(zip(names, window, strict=True)))
+        if "grid" not in parameters:
+            _try_expression(function, window, f"feature {name!r} of {family}")
         made.append(
             Feature(
                 name=name,
@@ -136,6 +152,32 @@ def define(
             )
         )
     return made
+
+
+def _try_expression(function: Callable[..., Any], window: tuple[int, ...], who: str) -> None:
+    """Refuse an expression that gives anything but one number a bar, on three bars."""
+    expression: Any = function(*window)
+    if not isinstance(expression, pl.Expr):
+        given = type(expression).__name__
+        raise ValueError(
+            f"{who} failed: without a `grid` parameter it must return a pl.Expr, not {given}"
+        )
+    known_at = pl.Series("known_at", [1, 2, 3]).cast(pl.Datetime("us", "UTC"))
+    text, times = ("venue", "symbol"), ("known_at", "open_time")
+    columns = {
+        name: known_at if name in times else ["a"] * 3 if name in text else [1.0, 2.0, 3.0]
+        for name in expression.meta.root_names()
+    }
+    try:
+        dtype = (
+            pl.DataFrame({"bar": known_at, **columns})
+            .select("bar", value=expression)["value"]
+            .dtype
+        )
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"{who} failed: {error}") from error
+    if not (dtype.is_numeric() or dtype == pl.Boolean):
+        raise ValueError(f"{who} failed: it returned {dtype}, which is not numeric")
 
 
 def feature(
@@ -238,14 +280,19 @@ def required_lookback(names: Sequence[str] | None = None) -> int:
 
 def feature_set_hash(names: Sequence[str] | None = None) -> str:
     """Return the identity of a set of features: equal for equal definitions, whatever the comments."""
-    return _digest(sorted(one.definition_hash for one in select(names)))[:16]
+    return digest(sorted(one.definition_hash for one in select(names)))[:16]
+
+
+def feature_hashes(names: Sequence[str] | None = None) -> dict[str, str]:
+    """Return the identity of each feature: where it differs, only that column is another.
+
+    A feature's hash changes with its own code, the code and constants it reaches in the package, its
+    windows, scope and lookback; not with comments, and not with code that it does not reach.
+    """
+    return {one.name: one.definition_hash[:16] for one in select(names)}
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(name, list(known), n=1)
     hint = f", did you mean {nearest[0]!r}?" if nearest else ""
     return f"feature {name!r} is not registered{hint}"
-
-
-def _digest(parts: Iterable[str]) -> str:
-    return sha256("\x1f".join(parts).encode()).hexdigest()

@@ -25,7 +25,7 @@ _LEVELS = 6
 
 
 @feature(
-    windows=((4, 72), (6, 168), (12, 168), (24, 168), (48, 336), (168, 672)),
+    windows=((6, 168), (12, 168), (24, 168), (48, 336), (168, 672)),
     lookback=lambda *windows: max(windows) + 1,
     bounds=_SHARE,
 )
@@ -80,7 +80,8 @@ def wavelet_entropy(grid: Grid, window: int) -> Array:
     total = np.zeros_like(grid.close)
     for share in grid.once(_energies, window):
         total -= share * np.log(share)
-    return total / np.log(_LEVELS)
+    evenness: Array = total / np.log(_LEVELS)
+    return evenness
 
 
 def _angle(grid: Grid, period: int) -> Array:

@@ -25,7 +25,7 @@ _HURST_LAGS = (1, 2, 4, 8, 16)
 
 
 @feature(
-    windows=((1, 72), (2, 72), (3, 72), (1, 336), (6, 168), (12, 168), (24, 168)),
+    windows=((1, 72), (2, 72), (1, 336), (6, 168), (24, 168)),
     lookback=lambda lag, window: window + lag + 1,
     bounds=_CORRELATION,
 )
@@ -46,7 +46,7 @@ def size_autocorrelation(grid: Grid, lag: int, window: int) -> Array:
 
 
 @feature(
-    windows=((2, 72), (6, 168), (24, 336)),
+    windows=((6, 168), (24, 336)),
     lookback=lambda bars, window: window + bars,
     bounds=_NOT_NEGATIVE,
 )
@@ -57,7 +57,7 @@ def variance_ratio(grid: Grid, bars: int, window: int) -> Array:
     return ratio(many, bars * one)
 
 
-@feature(windows=(168, 504), lookback=lambda window: window + max(_HURST_LAGS))
+@feature(windows=(336,), lookback=lambda window: window + max(_HURST_LAGS))
 def hurst(grid: Grid, window: int) -> Array:
     """Slope of the log size of moves on the log of their length, 1 to 16 bars over {window}; 0.5 is a random walk [exponent]"""
     lengths = np.log(_HURST_LAGS)
@@ -75,37 +75,38 @@ def efficiency_ratio(grid: Grid, window: int) -> Array:
     return ratio(distance, window * grid.mean(grid.once(_size), window))
 
 
-@feature(windows=(72, 168), lookback=lambda window: window + 2, bounds=_SHARE)
+@feature(windows=(72,), lookback=lambda window: window + 2, bounds=_SHARE)
 def reversal_share(grid: Grid, window: int) -> Array:
     """Share of {window} bars whose return has the other sign than the one before [fraction]"""
     product = grid.log_return * grid.lag(grid.log_return, 1)
     return grid.mean(np.where(np.isfinite(product), product < 0, np.nan), window)
 
 
-@feature(windows=(72, 336), lookback=lambda window: window + 2, bounds=(0.0, 1.0 + 1e-9))
+@feature(windows=(168,), lookback=lambda window: window + 2, bounds=(0.0, 1.0 + 1e-9))
 def permutation_entropy(grid: Grid, window: int) -> Array:
     """Entropy of the order of three neighbouring closes over {window} bars, one where all orders are alike [fraction]"""
     total = np.zeros_like(grid.close)
     for pattern in grid.once(_orders):
         share = grid.mean(pattern, window)
         total -= np.where(share > 0, share * np.log(share), share)
-    return total / np.log(6)
+    evenness: Array = total / np.log(6)
+    return evenness
 
 
-@feature(windows=(72, 168), lookback=lambda window: window + 1)
+@feature(windows=(72,), lookback=lambda window: window + 1)
 def reversion_speed(grid: Grid, window: int) -> Array:
     """Minus the slope of the return on the log close before it, over {window} bars [fraction per bar]"""
     cov, _, variance = grid.covariance(grid.log_return, grid.lag(grid.log_close, 1), window)
     return -ratio(cov, variance)
 
 
-@feature(windows=(72, 168, 720), lookback=lambda window: window + 1)
+@feature(windows=(72, 168), lookback=lambda window: window + 1)
 def return_skew(grid: Grid, window: int) -> Array:
     """Skewness of {window} one-bar returns [standardised third moment]"""
     return grid.shape(grid.log_return, window)[0]
 
 
-@feature(windows=(72, 168, 720), lookback=lambda window: window + 1, bounds=(-2.0, None))
+@feature(windows=(72, 168), lookback=lambda window: window + 1, bounds=(-2.0, None))
 def return_kurtosis(grid: Grid, window: int) -> Array:
     """Excess kurtosis of {window} one-bar returns [standardised fourth moment]"""
     return grid.shape(grid.log_return, window)[1]

@@ -3,7 +3,7 @@
 Gaps between exponential and plain means, MACD (Appel 1979), Kaufman's adaptive mean (1995) and Hull's
 (2005), the slope and fit of a line through the log price (the fit tells a steady climb from one
 jump), Wilder's directional movement and parabolic stop (1978), SuperTrend (Seban 2007), Aroon (Chande
-1995), which measures trend by the age of the extremes, the vortex (Botes and Siepman 2010), the lines
+1995), which measures trend by the age of the extremes, the lines
 and the cloud of Ichimoku (Hosoda 1969) as they are known at the close: the cloud under today's bar was
 drawn 26 bars ago, and the lagging line, which is a look ahead, is left out. Moving averages as
 predictors: Brock, Lakonishok and LeBaron 1992. All are ratios, so that they mean the same at any
@@ -32,13 +32,13 @@ def ema_gap(grid: Grid, fast: int, slow: int) -> Array:
     return (grid.ema(grid.close, fast) - grid.ema(grid.close, slow)) / grid.close
 
 
-@feature(windows=(12, 24, 72, 144), lookback=ema_window)
+@feature(windows=(12, 24, 144), lookback=ema_window)
 def ema_distance(grid: Grid, span: int) -> Array:
     """Close minus its exponential mean of {span} bars, over the close [fraction]"""
     return 1 - grid.ema(grid.close, span) / grid.close
 
 
-@feature(windows=(24, 72, 168, 720), lookback=lambda window: window)
+@feature(windows=(720,), lookback=lambda window: window)
 def sma_distance(grid: Grid, window: int) -> Array:
     """Log distance of the close from the mean of {window} closes [log return]"""
     return np.log(grid.close / grid.mean(grid.close, window))
@@ -60,7 +60,7 @@ def kama_distance(grid: Grid, window: int, block: int) -> Array:
     return 1 - mean / grid.close
 
 
-@feature(windows=((16, 4), (48, 7)), lookback=lambda window, smooth: window + smooth - 1)
+@feature(windows=((48, 7),), lookback=lambda window, smooth: window + smooth - 1)
 def hull_distance(grid: Grid, window: int, smooth: int) -> Array:
     """Close minus Hull's mean of {window} bars, smoothed over {smooth}, over the close [fraction]"""
     fast, slow = grid.linear_mean(grid.close, window // 2), grid.linear_mean(grid.close, window)
@@ -84,7 +84,7 @@ def trix(grid: Grid, span: int) -> Array:
     return smooth - grid.lag(smooth, 1)
 
 
-@feature(windows=(24, 72, 168), lookback=lambda window: window)
+@feature(windows=(24, 168), lookback=lambda window: window)
 def trend_slope(grid: Grid, window: int) -> Array:
     """Slope of the least-squares line through {window} log closes [log return per bar]"""
     return grid.slope(grid.log_close, window)
@@ -120,19 +120,11 @@ def adx(grid: Grid, window: int) -> Array:
     return grid.wilder(np.abs(grid.once(directional_movement, window)), window)
 
 
-@feature(windows=(24, 72, 168), lookback=lambda window: window, bounds=_SIGNED_SHARE)
+@feature(windows=(72, 168), lookback=lambda window: window, bounds=_SIGNED_SHARE)
 def aroon(grid: Grid, window: int) -> Array:
     """Bars since the lowest low minus bars since the highest high, over {window} bars [signed fraction]"""
     since_low, since_high = grid.lowest(grid.low, window)[1], grid.highest(grid.high, window)[1]
     return (since_low - since_high) / (window - 1)
-
-
-@feature(windows=(24,), lookback=lambda window: window + 1)
-def vortex(grid: Grid, window: int) -> Array:
-    """Upward minus downward vortex of {window} bars, over their true range [signed ratio]"""
-    up = np.abs(grid.high - grid.lag(grid.low, 1))
-    down = np.abs(grid.low - grid.lag(grid.high, 1))
-    return ratio(grid.mean(up - down, window), grid.mean(grid.true_range, window))
 
 
 @feature(windows=(14, 72), lookback=lambda window: window + 1, bounds=(None, 1.0))
@@ -144,7 +136,7 @@ def choppiness(grid: Grid, window: int) -> Array:
     return np.minimum(share, 1)
 
 
-@feature(windows=(24, 168), lookback=lambda window: window + 1)
+@feature(windows=(24,), lookback=lambda window: window + 1)
 def breakout(grid: Grid, window: int) -> Array:
     """Close beyond the middle of the {window} bars before, one at their highest high [channel half-widths]"""
     top = grid.lag(grid.highest(grid.high, window)[0], 1)

@@ -34,13 +34,13 @@ def realised_vol(grid: Grid, window: int) -> Array:
     return grid.std(grid.log_return, window)
 
 
-@feature(windows=(33, 132), lookback=lambda span: ema_window(span) + 1, bounds=_NOT_NEGATIVE)
+@feature(windows=(33,), lookback=lambda span: ema_window(span) + 1, bounds=_NOT_NEGATIVE)
 def ewma_vol(grid: Grid, span: int) -> Array:
     """Root of the exponential mean of squared returns, span {span} bars [log return per bar]"""
     return np.sqrt(grid.ema(grid.once(_squared), span))
 
 
-@feature(windows=(24, 168), lookback=lambda window: window, bounds=_NOT_NEGATIVE)
+@feature(windows=(24,), lookback=lambda window: window, bounds=_NOT_NEGATIVE)
 def parkinson_vol(grid: Grid, window: int) -> Array:
     """Parkinson volatility of {window} bars, from highs and lows [log return per bar]"""
     variance: Array = grid.mean(grid.once(_span) ** 2, window) / (4 * np.log(2))
@@ -60,7 +60,7 @@ def rogers_satchell_vol(grid: Grid, window: int) -> Array:
     return np.sqrt(np.maximum(grid.mean(grid.once(_rogers_satchell), window), 0))
 
 
-@feature(windows=(72, 168), lookback=lambda window: window + 1, bounds=_NOT_NEGATIVE)
+@feature(windows=(72,), lookback=lambda window: window + 1, bounds=_NOT_NEGATIVE)
 def yang_zhang_vol(grid: Grid, window: int) -> Array:
     """Yang-Zhang volatility of {window} bars, right under drift and gaps [log return per bar]"""
     gap = np.log(grid.open / grid.lag(grid.close, 1))
@@ -82,14 +82,14 @@ def atr(grid: Grid, window: int) -> Array:
     return grid.wilder(grid.true_range, window) / grid.close
 
 
-@feature(windows=(24, 72), lookback=lambda window: window, bounds=_NOT_NEGATIVE)
+@feature(windows=(24,), lookback=lambda window: window, bounds=_NOT_NEGATIVE)
 def bollinger_width(grid: Grid, window: int) -> Array:
     """Width of the two-deviation bands of {window} closes, over their mean [fraction]"""
     mean, variance = grid.moments(grid.close, window)
     return 4 * np.sqrt(variance) / mean
 
 
-@feature(windows=(24, 72, 168, 720), lookback=lambda window: window)
+@feature(windows=(24, 72, 168), lookback=lambda window: window)
 def bollinger_position(grid: Grid, window: int) -> Array:
     """Close from the mean of {window} closes, 1 at the upper two-deviation band [band half-widths]"""
     return grid.zscore(grid.close, window) / 2
@@ -110,9 +110,7 @@ def squeeze(grid: Grid, window: int) -> Array:
     return np.log(ratio(grid.std(grid.close, window), grid.wilder(grid.true_range, window)))
 
 
-@feature(
-    windows=((6, 72), (24, 168)), lookback=lambda short, long: short + long, bounds=_NOT_NEGATIVE
-)
+@feature(windows=((24, 168),), lookback=lambda short, long: short + long, bounds=_NOT_NEGATIVE)
 def vol_of_vol(grid: Grid, short: int, long: int) -> Array:
     """Deviation over mean of {long} values of the {short}-bar volatility [fraction]"""
     mean, variance = grid.moments(grid.once(realised_vol, short), long)
@@ -151,14 +149,14 @@ def bad_vol(grid: Grid, window: int) -> Array:
     return np.sqrt(grid.mean(grid.once(_falling), window))
 
 
-@feature(windows=(24, 72, 168), lookback=lambda window: window + 2, bounds=_SHARE)
+@feature(windows=(24, 72), lookback=lambda window: window + 2, bounds=_SHARE)
 def jump_share(grid: Grid, window: int) -> Array:
     """Share of the variance of {window} bars that came in jumps, by bipower variation [fraction]"""
     smooth = np.pi / 2 * grid.mean(grid.once(_bipower), window)
     return np.maximum(1 - ratio(smooth, grid.mean(grid.once(_squared), window)), 0)
 
 
-@feature(windows=(168,), lookback=lambda window: window + 2, bounds=_CORRELATION)
+@feature(windows=(72,), lookback=lambda window: window + 2, bounds=_CORRELATION)
 def signed_jump(grid: Grid, window: int) -> Array:
     """Rising minus falling squared returns beyond the bipower variation of {window} bars, over all [signed fraction]"""
     smooth = np.pi / 4 * grid.mean(grid.once(_bipower), window)
@@ -175,7 +173,8 @@ def median_vol(grid: Grid, window: int) -> Array:
     before, earlier = grid.lag(now, 1), grid.lag(now, 2)
     median = np.maximum(np.minimum(now, before), np.minimum(np.maximum(now, before), earlier))
     scale = np.pi / (6 - 4 * np.sqrt(3) + np.pi)
-    return np.sqrt(scale * grid.mean(median**2, window))
+    vol: Array = np.sqrt(scale * grid.mean(median**2, window))
+    return vol
 
 
 @feature(windows=((5, 72),), lookback=lambda scale, window: window + scale, bounds=_NOT_NEGATIVE)

@@ -26,13 +26,13 @@ _NOT_NEGATIVE = (0.0, None)
 _DAY = 24
 
 
-@feature(windows=(24, 168, 720), lookback=lambda window: window)
+@feature(windows=(24, 168), lookback=lambda window: window)
 def volume_z(grid: Grid, window: int) -> Array:
     """Log turnover of the bar against the last {window} [standard deviations]"""
     return grid.zscore(grid.once(_log_turnover), window)
 
 
-@feature(windows=((6, 48), (24, 168), (168, 720)), lookback=lambda *windows: max(windows))
+@feature(windows=((6, 48), (24, 168)), lookback=lambda *windows: max(windows))
 def volume_trend(grid: Grid, short: int, long: int) -> Array:
     """Log of the mean turnover of {short} bars over that of {long} [log ratio]"""
     return np.log(ratio(grid.mean(grid.turnover, short), grid.mean(grid.turnover, long)))
@@ -66,7 +66,7 @@ def volume_autocorrelation(grid: Grid, lag: int, window: int) -> Array:
     return grid.correlation(logs, grid.lag(logs, lag), window)
 
 
-@feature(windows=(24, 72, 168), lookback=lambda window: window + 1, bounds=_SIGNED_SHARE)
+@feature(windows=(24, 168), lookback=lambda window: window + 1, bounds=_SIGNED_SHARE)
 def obv_slope(grid: Grid, window: int) -> Array:
     """Change of on-balance volume over {window} bars, over their volume [signed fraction]"""
     signed = np.sign(grid.log_return) * grid.volume
@@ -74,7 +74,7 @@ def obv_slope(grid: Grid, window: int) -> Array:
     return ratio(grid.mean(signed, window), grid.mean(volume, window))
 
 
-@feature(windows=(24, 72), lookback=lambda window: window, bounds=_SIGNED_SHARE)
+@feature(windows=(24,), lookback=lambda window: window, bounds=_SIGNED_SHARE)
 def money_flow(grid: Grid, window: int) -> Array:
     """Volume of {window} bars weighted by where they closed in their range (Chaikin) [signed fraction]"""
     span = grid.high - grid.low
@@ -90,18 +90,18 @@ def force(grid: Grid, span: int) -> Array:
     return ratio(grid.ema(pushed, span), grid.ema(turnover, span))
 
 
-@feature(windows=(24, 72, 168), lookback=lambda window: window)
+@feature(windows=(24, 72), lookback=lambda window: window)
 def vwap_distance(grid: Grid, window: int) -> Array:
     """Log distance of the close from the volume-weighted price of {window} bars [log return]"""
     vwap = ratio(grid.mean(grid.turnover, window), grid.mean(grid.volume, window))
     return np.log(grid.close / vwap)
 
 
-@feature(windows=(72, 168), lookback=lambda window: window, bounds=_SHARE)
+@feature(windows=(72,), lookback=lambda window: window, bounds=_SHARE)
 def volume_below(grid: Grid, window: int) -> Array:
     """Share of the volume of {window} bars that was traded at a typical price below the close [fraction]"""
-    required = int(np.ceil(0.95 * window))
-    return window_share_below(grid.typical, grid.close, grid.volume, window, required)
+    share = window_share_below(grid.typical, grid.close, grid.volume, window)
+    return grid.complete(share, window)
 
 
 @feature(windows=(168,), lookback=lambda window: window + 1)
@@ -120,21 +120,21 @@ def amihud_ratio(grid: Grid, short: int, long: int) -> Array:
 
 @feature(windows=(72, 168), lookback=lambda window: window + 1)
 def kyle_lambda(grid: Grid, window: int) -> Array:
-    """Slope of the return on the signed root of turnover over {window} bars, per mean root [log return]"""
+    """Slope of the return on the signed root of turnover over {window} bars, per mean root [standard deviations]"""
     root = np.sqrt(grid.turnover)
     signed = np.sign(grid.log_return) * root
-    cov, _, variance = grid.covariance(grid.log_return, signed, window)
-    return ratio(cov, variance) * grid.mean(root, window)
+    cov, own, variance = grid.covariance(grid.log_return, signed, window)
+    return ratio(cov * grid.mean(root, window), variance * np.sqrt(own))
 
 
-@feature(windows=(72, 168), lookback=lambda window: window + 2)
+@feature(windows=(168,), lookback=lambda window: window + 2)
 def roll_spread(grid: Grid, window: int) -> Array:
     """Roll's spread over {window} bars; negative where returns follow each other, so that it is no spread [signed log return]"""
     cov = grid.covariance(grid.log_return, grid.lag(grid.log_return, 1), window)[0]
     return -2 * np.sign(cov) * np.sqrt(np.abs(cov))
 
 
-@feature(windows=(24, 168), lookback=lambda window: window + 1, bounds=_NOT_NEGATIVE)
+@feature(windows=(24,), lookback=lambda window: window + 1, bounds=_NOT_NEGATIVE)
 def corwin_schultz_spread(grid: Grid, window: int) -> Array:
     """Corwin and Schultz's spread from highs and lows of two bars, mean of {window} pairs [fraction]"""
     return grid.mean(grid.once(_pair_spread), window)
@@ -157,7 +157,7 @@ def bulk_imbalance(grid: Grid, window: int) -> Array:
     return ratio(grid.mean(bulk, window), grid.mean(volume, window))
 
 
-@feature(windows=(48, 168), lookback=lambda window: 2 * window, bounds=_SHARE)
+@feature(windows=(48,), lookback=lambda window: 2 * window, bounds=_SHARE)
 def vpin(grid: Grid, window: int) -> Array:
     """Mean size of the imbalance by bulk classification over the volume of {window} bars [fraction]"""
     bulk = np.abs(grid.once(_bulk, window))
@@ -185,7 +185,8 @@ def _bulk(grid: Grid, window: int) -> Array:
     """Return the volume times the share bought minus sold, by how unusual the return is."""
     z = ratio(grid.log_return, grid.std(grid.log_return, window))
     # The logistic distribution of the same variance: within 0.023 of the normal one, and quick.
-    return np.tanh(z * (np.pi / (2 * np.sqrt(3)))) * grid.volume
+    bought: Array = np.tanh(z * (np.pi / (2 * np.sqrt(3)))) * grid.volume
+    return bought
 
 
 def _pair_spread(grid: Grid) -> Array:
@@ -200,4 +201,5 @@ def _pair_spread(grid: Grid) -> Array:
     gamma = np.log(np.maximum(high, high_before) / np.minimum(low, low_before)) ** 2
     k = 3 - 2 * np.sqrt(2)
     alpha = (np.sqrt(2 * beta) - np.sqrt(beta)) / k - np.sqrt(gamma / k)
-    return np.maximum(2 * (np.exp(alpha) - 1) / (1 + np.exp(alpha)), 0)
+    spread: Array = np.maximum(2 * (np.exp(alpha) - 1) / (1 + np.exp(alpha)), 0)
+    return spread

@@ -12,7 +12,7 @@ from features.grid import Grid
 from features.kernels import Array
 from features.matrix import build_matrix, compute
 from features.proof import Violation
-from features.registry import Feature, define, registered, required_lookback
+from features.registry import Feature, define, registered, required_lookback, select
 
 HOUR = timedelta(hours=1)
 LAWS: dict[str, Callable[[Sequence[Feature], pl.DataFrame], list[Violation]]] = {
@@ -34,6 +34,7 @@ LAWS: dict[str, Callable[[Sequence[Feature], pl.DataFrame], list[Violation]]] = 
     "finite_float32": lambda features, bars: proof.finite_float32(
         features, compute(bars, features, timeframe=HOUR)
     ),
+    "computable": lambda features, bars: proof.computable(features, bars, timeframe=HOUR),
     "informative": lambda features, bars: proof.informative(
         features, compute(bars, features, timeframe=HOUR)
     ),
@@ -97,6 +98,11 @@ def test_every_column_varies_within_its_range_on_real_bars(real_bars: pl.DataFra
     assert proof.informative(features, matrix) == []
     assert proof.finite_float32(features, matrix) == []
     assert proof.within_bounds(features, matrix) == []
+
+
+@pytest.mark.market
+def test_no_two_columns_say_the_same_on_real_bars(real_bars: pl.DataFrame) -> None:
+    assert proof.distinct(registered(), build_matrix(real_bars, timeframe=HOUR)) == []
 
 
 @pytest.mark.market
@@ -209,6 +215,43 @@ def test_a_symbol_feature_that_sees_other_symbols_is_caught(bars: pl.DataFrame) 
     planted = define(sneaks_at_the_others, lookback=1)
     caught = proof.symbol_isolation(planted, bars, timeframe=HOUR)
     assert {violation.feature for violation in caught} == {"sneaks_at_the_others"}
+
+
+def twice_the_return() -> pl.Expr:
+    """Twice the log return of the last bar [log return]"""
+    return 2 * pl.col("close").log().diff()
+
+
+def minus_the_return() -> pl.Expr:
+    """The log return of the last bar, the other way round [log return]"""
+    return -pl.col("close").log().diff()
+
+
+def test_columns_that_say_the_same_are_caught(bars: pl.DataFrame) -> None:
+    planted = [*define(twice_the_return, lookback=2), *define(minus_the_return, lookback=2)]
+    chosen = [*select(["realised_vol_72"]), *planted]
+    caught = proof.distinct(chosen, compute(bars, chosen, timeframe=HOUR))
+    assert [(v.feature, v.law) for v in caught] == [("minus_the_return", "distinct")]
+    assert "1.00000 with twice_the_return" in caught[0].detail
+
+
+def dividing_by_nothing(grid: Grid) -> Array:
+    """Close over nothing [quote]"""
+    return grid.close / (1 // 0)
+
+
+def a_bar_short(grid: Grid) -> Array:
+    """A column short of a bar [quote]"""
+    return grid.close[:, 1:]
+
+
+def test_features_that_do_not_run_are_named_before_anything_else(bars: pl.DataFrame) -> None:
+    planted = [*define(dividing_by_nothing, lookback=1), *define(a_bar_short, lookback=1)]
+    caught = proof.prove([*select(["atr_14"]), *planted], bars, timeframe=HOUR)
+    assert [(v.feature, v.law) for v in caught] == [
+        ("dividing_by_nothing", "computable"),
+        ("a_bar_short", "computable"),
+    ]
 
 
 def always_one() -> pl.Expr:

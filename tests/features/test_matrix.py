@@ -56,7 +56,7 @@ def test_order_flow_is_null_where_the_venue_has_none(make_bars) -> None:
     needy = [feature.name for feature in registered() if feature.needs]
     matrix = build_matrix(blind, timeframe=HOUR, names=needy)
     ada = matrix.filter(pl.col("symbol") == "ADA/USDT")
-    assert len(needy) == 6
+    assert len(needy) == 14
     assert all(ada[name].null_count() == ada.height for name in needy)
     sighted = matrix.filter(pl.col("symbol") != "ADA/USDT")
     full = build_matrix(bars, timeframe=HOUR, names=needy).filter(pl.col("symbol") != "ADA/USDT")
@@ -96,8 +96,9 @@ def test_without_bitcoin_only_the_columns_against_it_are_null(make_bars) -> None
         build_matrix(bars, timeframe=HOUR, names=panel).tail(1).drop("venue", "symbol", "known_at")
     )
     null = {name for name in panel if newest[name].null_count()}
-    against_bitcoin = {name for name in panel if name.startswith(("btc_", "residual_"))}
+    against_bitcoin = {one.name for one in registered() if "BTC" in one.markets}
     assert null == against_bitcoin
+    assert {"btc_beta_168", "residual_momentum_24_168", "eth_btc_return_168"} <= null
 
 
 def test_a_key_that_repeats_is_refused(make_bars) -> None:

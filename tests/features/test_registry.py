@@ -1,5 +1,7 @@
 """The registry: what a definition must say, what identifies it, and how a file becomes a family."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,19 +9,31 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from features.registry import add, define, feature_set_hash, registered, select
+import features
+from features.registry import (
+    add,
+    define,
+    feature_hashes,
+    feature_set_hash,
+    registered,
+    select,
+)
 
 PARTICIPANTS = {
-    "calendar", "candles", "cross_asset", "momentum", "orderflow", "oscillators", "spectral",
-    "statistics", "trend", "volatility", "volume",
+    "calendar", "candles", "cross_asset", "garch", "higher_timeframe", "market_factor", "momentum",
+    "orderflow", "oscillators", "pumps", "regimes", "spectral", "statistics", "trend", "volatility",
+    "volume",
+}  # fmt: skip
+READ_BY_NAME = {
+    "realised_vol_72", "atr_14", "ema_gap_24_96", "btc_correlation_168", "vol_ratio_24_168",
 }  # fmt: skip
 
 
-def test_eleven_families_of_about_a_hundred_columns_are_registered() -> None:
-    features = registered()
-    assert {feature.family for feature in features} == PARTICIPANTS
-    assert len(features) == 101
-    assert {"realised_vol_72", "atr_14", "ema_gap_24_96"} <= {one.name for one in features}
+def test_sixteen_families_of_more_than_two_hundred_and_fifty_columns_are_registered() -> None:
+    everyone = registered()
+    assert {feature.family for feature in everyone} == PARTICIPANTS
+    assert len(everyone) == 315
+    assert {one.name for one in everyone} >= READ_BY_NAME
 
 
 def test_families_can_be_chosen_and_an_unknown_one_is_refused() -> None:
@@ -50,13 +64,61 @@ def test_a_definition_without_a_unit_is_refused() -> None:
         define(nameless, lookback=1)
 
 
-def test_a_lookback_below_one_bar_is_refused() -> None:
+@pytest.mark.parametrize("lookback", [0, -3, float("inf"), float("nan"), 24.0, True])
+def test_a_lookback_that_is_no_whole_number_of_bars_is_refused(lookback) -> None:
     def early() -> pl.Expr:
         """A number [count]"""
         return pl.lit(1)
 
-    with pytest.raises(ValueError, match="lookback 0 is below one bar"):
-        define(early, lookback=0)
+    for given in (lookback, lambda: lookback):
+        with pytest.raises(
+            ValueError, match=rf"'early' of test_registry: lookback {lookback!r} is"
+        ):
+            define(early, lookback=given)
+
+
+def test_windows_that_repeat_are_refused() -> None:
+    def gap(window: int) -> pl.Expr:
+        """Mean of {window} bars [ratio]"""
+        return pl.col("close").rolling_mean(window)
+
+    with pytest.raises(ValueError, match=r"'gap_3' of test_registry is defined twice"):
+        define(gap, windows=(3, 4, 3), lookback=lambda window: window)
+
+
+def shorter() -> pl.Expr:
+    """The first two bars [quote]"""
+    return pl.col("close").head(2)
+
+
+def wordy() -> pl.Expr:
+    """A name [text]"""
+    return pl.col("symbol") + "!"
+
+
+def number() -> pl.Expr:
+    """A number [count]"""
+    return 1.0  # type: ignore[return-value]
+
+
+def badly_typed() -> pl.Expr:
+    """A name times two [count]"""
+    return pl.col("symbol").str.to_integer(strict=True)
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (shorter, "length"),
+        (wordy, "returned String"),
+        (number, "must return a pl.Expr, not float"),
+        (badly_typed, "failed"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_an_expression_that_gives_no_number_a_bar_is_refused_by_name(broken, reason) -> None:
+    with pytest.raises(ValueError, match=rf"'{broken.__name__}' of test_registry.*{reason}"):
+        define(broken, lookback=1)
 
 
 def test_a_name_that_is_taken_is_refused() -> None:
@@ -75,6 +137,89 @@ def test_the_hash_of_a_set_does_not_depend_on_order() -> None:
     assert feature_set_hash(["atr_14"]) != feature_set_hash(["atr_48"])
     assert feature_set_hash() == feature_set_hash([one.name for one in registered()])
     assert len(feature_set_hash()) == 16
+
+
+def test_every_feature_has_a_hash_of_its_own() -> None:
+    hashes = feature_hashes(["rsi_14", "atr_14", "atr_48"])
+    assert list(hashes) == ["rsi_14", "atr_14", "atr_48"]
+    assert len(set(hashes.values())) == 3
+    everyone = feature_hashes()
+    assert len(set(everyone.values())) == len(registered())
+    assert {name: everyone[name] for name in hashes} == hashes
+
+
+ENGINE_PROGRAM = """
+import json, pathlib, shutil, sys
+folder = pathlib.Path(sys.argv[1]) / "features"
+for file in sorted(folder.glob("*.py")):
+    text = file.read_text()
+    for old, new in json.loads(sys.argv[2]).get(file.name, []):
+        assert text.count(old) >= 1, (file.name, old)
+        text = text.replace(old, new)
+    file.write_text(text)
+sys.path.insert(0, sys.argv[1])
+import features
+assert features.__file__.startswith(sys.argv[1])
+from features.registry import feature_hashes
+print(json.dumps(feature_hashes()))
+"""
+
+
+def edited(folder: Path, edits: dict[str, list[tuple[str, str]]]) -> dict[str, str]:
+    """Return the hashes of a copy of the package in which these texts were replaced."""
+    shutil.copytree(
+        Path(str(features.__file__)).parent,
+        folder / "features",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    run = [sys.executable, "-c", ENGINE_PROGRAM, str(folder), json.dumps(edits)]
+    done = subprocess.run(run, check=True, capture_output=True, text=True, cwd=folder)
+    return json.loads(done.stdout)
+
+
+def changed(hashes: dict[str, str]) -> set[str]:
+    return {name for name, value in feature_hashes().items() if hashes[name] != value}
+
+
+def test_text_of_the_engine_and_code_out_of_reach_may_change(tmp_path: Path) -> None:
+    hashes = edited(
+        tmp_path,
+        {
+            "kernels.py": [('"""Return the mean of', '"""Give back the mean of')],
+            "grid.py": [
+                ("window: int", "window: object"),
+                ("def frame(", "# Rows.\n    def frame("),
+            ],
+            "matrix.py": [("CHUNK_CELLS = 1 << 16", "CHUNK_CELLS = 1 << 15")],
+        },
+    )
+    assert changed(hashes) == set()
+
+
+def test_a_changed_kernel_changes_the_features_that_reach_it(tmp_path: Path) -> None:
+    found = changed(
+        edited(tmp_path, {"kernels.py": [("total += abs(", "total += 2 * abs(")]}),
+    )
+    assert found == {"cci_20"}
+
+
+def test_a_changed_constant_and_a_changed_member_of_the_grid_change_what_uses_them(
+    tmp_path: Path,
+) -> None:
+    edits = {
+        "garch.py": [("[0.03, 0.95]", "[0.04, 0.95]")],
+        "grid.py": [("(self.high + self.low + self.close) / 3", "(self.high + self.low) / 2")],
+    }
+    found = changed(edited(tmp_path, edits))
+    assert {"garch_vol_168", "garch_surprise_168", "cci_20", "mfi_14", "volume_z_24"} <= found
+    assert {
+        "atr_14",
+        "log_return_1",
+        "hour_sin",
+        "hidden_calm_168",
+        "long_vol_24_14",
+    } & found == set()
+    assert "long_volume_z_24_14" in found
 
 
 FAMILY = '''
