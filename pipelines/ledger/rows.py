@@ -147,7 +147,7 @@ def _execution_costs(row: np.void) -> tuple[float, ...]:
         arrival,
         float(row["spread_rate"]) * _BPS,
         float(row["impact_rate"]) * _BPS,
-        sign * (price / arrival - 1.0) * _BPS,
+        sign * ((price - arrival) / arrival) * _BPS,
         float(row["fee"]) / notional * _BPS if notional else 0.0,
     )
 
@@ -157,7 +157,7 @@ def _trades(hour: BookHour) -> Iterator[tuple[Any, ...]]:
     for row in tape.trades[: tape.used[TRADES]]:
         symbol, age, cause = panel.symbols[row["symbol"]], int(row["age"]), int(row["cause"])
         entered_at = hour.known_at - age * panel.timeframe
-        at_risk = float(row["risk"]) * float(row["invested"])
+        risk, gain = float(row["risk"]), float(row["realised"]) / float(row["invested"])
         yield (
             id_of(hour.book_id, symbol, hour.known_at, "trade"),
             hour.book_id,
@@ -176,8 +176,8 @@ def _trades(hour: BookHour) -> Iterator[tuple[Any, ...]]:
             to_decimal(row["funding"]),
             float(row["mae"]),
             float(row["mfe"]),
-            float(row["risk"]) or None,
-            float(row["realised"]) / at_risk if at_risk else None,
+            risk or None,
+            gain / risk if risk else None,
             _number(row["edge"]),
             KINDS[row["kind"]],
             cause_of(cause),

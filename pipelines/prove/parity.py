@@ -31,6 +31,8 @@ from serving.books import FEATURES_READ, SCORES_READ
 from serving.scorer import score_frame
 
 _BARS_READ = (*KEY, "open", "high", "low", "close", "volume")
+# Every row of the ledger is known at an instant; of a round trip it is that of its exit.
+_STORED = {"exited_at": "known_at"}
 _FOLLOWS = "follows from the first difference of this book"
 _ENGINE = (
     "bars, features and scores are the same on both sides up to here: the engine, or what the "
@@ -253,7 +255,9 @@ def _ledger_tables(own: Context, book: str) -> dict[str, pl.DataFrame]:
 def _ledger_table(connection: sa.Connection, table: Compared, book: str) -> pl.DataFrame:
     numbers = {*table.amounts, *table.numbers}
     columns = ", ".join(
-        f"CAST(t.{c} AS double precision) AS {c}" if c in numbers else f"t.{c}"
+        f"CAST(t.{c} AS double precision) AS {c}"
+        if c in numbers
+        else f"t.{_STORED.get(c, c)} AS {c}"
         for c in table.columns
     )
     query = sa.text(

@@ -17,10 +17,11 @@ from pipelines.backtests import Request, build_variants, run_backtests
 from pipelines.context import Context
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
 from pipelines.ledger import Ledger
-from pipelines.ledger.schema import equity, fills, orders, postings, risk_events
+from pipelines.ledger.schema import equity, fills, orders, postings, risk_events, trades
 from pipelines.ledger.terms import Terms
 from pipelines.market_simulator import SyntheticMarket, running_simulator
 from pipelines.settings import load_settings
+from pipelines.steps.control_book import control_book
 from pipelines.steps.trade_paper import trade_paper
 from pipelines.tables import BARS, SCORES, features_table
 from serving.books import FEATURES_READ
@@ -190,12 +191,14 @@ def ledger_frames(context: Context, book: str) -> dict[str, pl.DataFrame]:
     found = {}
     with engine.connect() as connection:
         connection.execute(sa.text("SET timezone = 'UTC'"))
-        for table in (orders, fills, equity, risk_events):
+        for table in (orders, fills, equity, risk_events, trades):
             query = sa.select(table).join(
                 sa.text("books"), sa.text(f"books.book_id = {table.name}.book_id")
             )
             result = connection.execute(query.where(sa.text("books.name = :name")), {"name": book})
             found[table.name] = [row._asdict() for row in result]
+    for trade in found["trades"]:
+        trade["exited_at"] = trade["known_at"]
     return found
 
 
@@ -206,8 +209,9 @@ def assert_parity(context: Context, frames: Frames) -> None:
         expected = backtest_of(context, frames, strategy, version)
         found = ledger_frames(context, name)
         for table, columns in {
-            "orders": ("known_at", "symbol", "kind", "side", "quantity", "reference_price", "stop_distance", "target_weight"),
-            "fills": ("known_at", "symbol", "kind", "side", "quantity", "reference_price", "price", "notional", "fee", "realised"),
+            "orders": ("known_at", "symbol", "kind", "side", "quantity", "reference_price", "price", "stop_distance", "target_weight", "cause"),
+            "fills": ("known_at", "symbol", "kind", "side", "quantity", "arrival_price", "reference_price", "price", "notional", "fee", "realised", "spread_bps", "impact_bps", "slippage_bps", "fee_bps", "cause"),
+            "trades": ("entered_at", "exited_at", "symbol", "side", "bars_held", "quantity", "entry_price", "exit_price", "invested", "realised", "fees", "funding", "mae", "mfe", "r_multiple", "edge", "exit_kind", "exit_cause"),
             "equity": ("known_at", "equity", "cash", "exposure"),
             "risk_events": ("known_at", "symbol", "rule", "asked", "allowed", "reason"),
         }.items():  # fmt: skip
@@ -221,6 +225,8 @@ def assert_parity(context: Context, frames: Frames) -> None:
 
 def exact(value: Any) -> Any:
     """Amounts as whole counts of 1e-8 where they are decimals, else the double itself."""
+    if value is None or value != value:  # noqa: PLR0124, NaN is unlike itself
+        return "nothing"
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     return value if isinstance(value, str) else round(float(value), 8)
@@ -334,6 +340,70 @@ def test_a_retired_book_trades_its_last_hour_and_no_more(world) -> None:
     assert live == {"model-1", "buy_and_hold", "ema_crossover"}
     roles = {b["book"]: b["role"] for b in ledger.status(START + 9 * HOUR)["books"]}
     assert roles["model-2"] == "retired"
+
+
+def grown(context: Context, book: str, after: int) -> list[int]:
+    """Hours after `after` in which the book ordered more of anything."""
+    ordered = ledger_frames(context, book)["orders"]
+    hours = [(row["known_at"] - START) // HOUR for row in ordered if row["side"] == "buy"]
+    return [hour for hour in hours if hour > after]
+
+
+def test_a_paused_book_orders_nothing_more_and_the_others_go_on(world, frames) -> None:
+    context = world()
+    trade(context, 1, 6)
+    told = control_book(context, START + 6 * HOUR, "pause", "model-1", "news", "ann")
+    (answer,) = told.detail["books"]
+    assert told.changed
+    assert (answer["mode"], answer["effective_from"]) == ("pause", "2024-06-01T07:00Z")
+    assert not control_book(context, START + 6 * HOUR, "pause", "model-1", "again", "ann").changed
+    trade(context, 7, 14)
+    assert grown(context, "model-1", 6) == []
+    assert grown(context, "ema_crossover", 6) != []
+    rules = {
+        r["rule"]
+        for r in ledger_frames(context, "model-1")["risk_events"]
+        if r["known_at"] > START + 6 * HOUR
+    }
+    assert "control" in rules
+    control_book(context, START + 14 * HOUR, "resume", "all", "over", "ann")
+    trade(context, 15, HOURS)
+    assert grown(context, "model-1", 14) != []
+    assert context.ledger.verify() == []
+
+
+def test_the_kill_switch_closes_all_positions_by_the_next_open(world) -> None:
+    context = world()
+    trade(context, 1, 8)
+    control_book(context, START + 8 * HOUR, "liquidate", "all", "exchange in trouble", "ann")
+
+    def held(hour: int) -> set[str]:
+        books = context.ledger.status(START + hour * HOUR)["books"]
+        return {position["symbol"] for book in books for position in book["positions"]}
+
+    # The close of hour 9 orders, the open of hour 10 fills; the symbol without bars in hours 9 to 11
+    # goes at the first open after a close of its own.
+    trade(context, 9, 13)
+    assert held(8) == {"BTC/USDT", "ETH/USDT", "SOL/USDT"}
+    assert held(10) == held(12) == {"ETH/USDT"}
+    assert held(13) == set()
+    assert context.ledger.verify() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("stop", "all", "r", "ann"), "action 'stop' is not known"),
+        (("pause", "all", " ", "ann"), "has no reason"),
+        (("pause", "nobody", "r", "ann"), "'nobody' does not exist"),
+    ],
+)
+def test_a_control_without_sense_or_reason_is_refused(words, said, world) -> None:
+    context = world()
+    before = everything(context)
+    with pytest.raises(ConfigError, match=said):
+        control_book(context, START, *words)
+    assert everything(context) == before
 
 
 def test_changed_limits_apply_from_the_next_hour_and_are_recorded(world) -> None:
