@@ -22,14 +22,14 @@ class Reference(types.Type):
         self.target = target
         digest = hashlib.sha256(target.name.encode()).hexdigest()[:16]
         name = f"Reference({target.instance_class.__name__}, {digest})"
-        super().__init__(name=name)  # type: ignore[no-untyped-call]
+        super().__init__(name=name)
 
 
 @register_model(Reference)
 class _Address(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Reference) -> None:
         tuple_type = manager.lookup(kind.target).get_value_type()
-        super().__init__(manager, kind, tuple_type.as_pointer())
+        super().__init__(manager, kind, tuple_type.as_pointer())  # type: ignore[no-untyped-call]
 
 
 @infer_getattr
