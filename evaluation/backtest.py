@@ -14,7 +14,14 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import polars as pl
 
-from evaluation.metrics import amounts, bar_returns, max_drawdown, sharpe, summarise
+from evaluation.metrics import (
+    amounts,
+    bar_returns,
+    max_drawdown,
+    sharpe,
+    summarise,
+    trade_metrics,
+)
 from evaluation.records import (
     equity_curve,
     equity_frame,
@@ -44,7 +51,7 @@ class BacktestResult:
     equity, orders, fills, risk_events, trades, waterfall : polars.DataFrame
         As the functions of `evaluation.records` say.
     metrics : dict
-        See `evaluation.metrics.summarise`.
+        See `evaluation.metrics.summarise` and `trade_metrics`.
     walk : Walk
         The exact counts behind the frames.
     """
@@ -282,7 +289,7 @@ def _outcome(
 def explain(walk: Walk, initial_cash: float) -> BacktestResult:
     """Turn a recorded walk into frames and metrics."""
     fills, trades = fills_frame(walk), trades_frame(walk)
-    metrics = summarise(
+    record = summarise(
         equity_curve(walk, initial_cash),
         amounts(walk.tape.curve[:, CURVE_EXPOSURE]),
         trades.get_column("realised").to_numpy(),
@@ -298,6 +305,6 @@ def explain(walk: Walk, initial_cash: float) -> BacktestResult:
         risk_events=risk_events_frame(walk),
         trades=trades,
         waterfall=waterfall_frame(walk),
-        metrics=metrics,
+        metrics=record | trade_metrics(trades),
         walk=walk,
     )

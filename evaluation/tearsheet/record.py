@@ -23,7 +23,7 @@ class TrackRecord:
     ----------
     equity, fills, trades, waterfall : polars.DataFrame
     metrics : mapping
-        See `evaluation.metrics.summarise`.
+        See `evaluation.metrics.summarise` and `trade_metrics`.
     initial_cash : float
         Quote, before the first bar.
     timeframe : timedelta

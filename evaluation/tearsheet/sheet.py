@@ -16,7 +16,7 @@ from evaluation.breakdown import (
     monthly_returns,
     trend_regimes,
 )
-from evaluation.metrics import bar_returns, compare, deflated_sharpe, gain_to_pain, trade_metrics
+from evaluation.metrics import bar_returns, compare, deflated_sharpe, gain_to_pain
 from evaluation.tearsheet.record import Sections, TrackRecord
 from evaluation.tearsheet.series import ROLLING_DAYS, build_curve, build_distribution, thinned
 from evaluation.transaction_costs import cost_totals, costs_by
@@ -169,11 +169,7 @@ def _check(record: TrackRecord, benchmark: TrackRecord | None) -> None:
 
 def _own_metrics(record: TrackRecord) -> dict[str, float]:
     months = monthly_returns(record.equity, record.initial_cash)["return"].to_numpy()
-    return {
-        **record.metrics,
-        **trade_metrics(record.trades),
-        "gain_to_pain_months": gain_to_pain(months),
-    }
+    return {**record.metrics, "gain_to_pain_months": gain_to_pain(months)}
 
 
 def _metrics(

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from evaluation.metrics import drawdowns, summarise
+from evaluation.metrics import drawdowns, summarise, trade_metrics
 from evaluation.tearsheet import TrackRecord
 
 HOUR = timedelta(hours=1)
@@ -91,7 +91,8 @@ def build_record() -> Callable[..., TrackRecord]:
                 fees=0.1,
                 fills=1,
                 bars_per_year=8760.0,
-            ),
+            )
+            | trade_metrics(realised),
             initial_cash=float(values[0]),
             timeframe=HOUR,
         )

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from evaluation.breakdown import stress_regimes
-from evaluation.metrics import drawdowns, summarise
+from evaluation.metrics import drawdowns, summarise, trade_metrics
 from evaluation.tearsheet import Sections, TearSheet, TrackRecord, tear_sheet
 
 HOUR = timedelta(hours=1)
@@ -50,7 +50,8 @@ def track_record(bars: int, seed: int, drift: float, trades: int) -> TrackRecord
         ),
         metrics=summarise(
             equity, exposure, gains, traded=9e6, fees=9000.0, fills=2 * trades, bars_per_year=8760
-        ),
+        )
+        | trade_metrics(trips),
         initial_cash=CASH,
         timeframe=HOUR,
     )
