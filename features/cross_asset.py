@@ -167,8 +167,10 @@ def btc_vol_ratio(grid: Grid, window: int) -> Array:
 
 @feature(windows=(168,), lookback=lambda window: window, scope="panel", markets=_BTC)
 def btc_price_z(grid: Grid, window: int) -> Array:
-    """Log price in bitcoin against its last {window} values, null for bitcoin itself [standard deviations]"""
-    return grid.zscore(grid.log_close - _of(grid, "BTC", grid.log_close), window)
+    """Log price in bitcoin against its last {window} values, zero for bitcoin itself [standard deviations]"""
+    price = grid.log_close - _of(grid, "BTC", grid.log_close)
+    mean, variance = grid.moments(price, window)
+    return np.where(variance == 0, 0.0, ratio(price - mean, np.sqrt(variance)))
 
 
 @feature(windows=(168,), lookback=lambda window: window + 1, scope="panel", markets=_ETH)

@@ -16,8 +16,8 @@ def undefined_shares(
     """Return, a feature, the share of its rows with a complete window that are null all the same.
 
     A window is complete where all `lookback` bars of the symbol are there, with the nullable columns
-    the feature needs; for a panel feature also those of another symbol, and bitcoin's. Features
-    without such a row are left out.
+    the feature needs; for a panel feature also those of another symbol, and those of the coins it is
+    measured against. Features without such a row are left out.
 
     Parameters
     ----------
@@ -67,8 +67,8 @@ def _runs(
         named = run.select(*KEY, pl.col("run").alias(_kind("symbol", needs)))
         runs = runs.join(named, on=list(KEY), how="left", maintain_order="left")
     runs = runs.with_columns(pl.selectors.integer().fill_null(0))
-    panel = {f.needs for f in features if f.scope == "panel"}
-    return runs.with_columns(_panel_run(needs) for needs in sorted(panel))
+    panel = {(f.needs, f.markets) for f in features if f.scope == "panel"}
+    return runs.with_columns(_panel_run(*kind) for kind in sorted(panel))
 
 
 def _run_lengths(bars: pl.DataFrame, step: timedelta) -> pl.DataFrame:
@@ -80,18 +80,21 @@ def _run_lengths(bars: pl.DataFrame, step: timedelta) -> pl.DataFrame:
     return bars.with_columns(run=row - first + 1)
 
 
-def _panel_run(needs: tuple[str, ...]) -> pl.Expr:
-    """Return the shortest of the symbol's run, the second longest at the instant, and bitcoin's."""
+def _panel_run(needs: tuple[str, ...], markets: tuple[str, ...]) -> pl.Expr:
+    """Return the shortest of the symbol's run, the second longest at the instant, and the coins'."""
     own = pl.col(_kind("symbol", needs))
-    second = own.sort(descending=True).get(1, null_on_oob=True).fill_null(0)
-    bitcoin = pl.when(pl.col("symbol").str.starts_with("BTC/")).then(own).max().fill_null(0)
-    shortest = pl.min_horizontal(own, second.over("known_at"), bitcoin.over("known_at"))
-    return shortest.alias(_kind("panel", needs))
+    runs = [own.sort(descending=True).get(1, null_on_oob=True).fill_null(0)]
+    for coin in markets:
+        of_coin = pl.when(pl.col("symbol").str.starts_with(f"{coin}/")).then(own)
+        runs.append(of_coin.max().fill_null(0))
+    shortest = pl.min_horizontal(own, *(run.over("known_at") for run in runs))
+    return shortest.alias(_kind("panel", needs, markets))
 
 
 def _run(feature: Feature) -> pl.Expr:
-    return pl.col(_kind(feature.scope, feature.needs))
+    markets = feature.markets if feature.scope == "panel" else ()
+    return pl.col(_kind(feature.scope, feature.needs, markets))
 
 
-def _kind(scope: str, needs: tuple[str, ...]) -> str:
-    return " ".join(["run of", scope, *needs])
+def _kind(scope: str, needs: tuple[str, ...], markets: tuple[str, ...] = ()) -> str:
+    return " ".join(["run of", scope, *needs, "against", *markets])

@@ -89,3 +89,14 @@ def test_columns_against_bitcoin_need_bitcoins_bars(bars: pl.DataFrame) -> None:
     assert undefined_shares(features, newest, hole, HOUR) == {}
     alone = pl.col("symbol") == "BTC/USDT"
     assert undefined_shares(features, newest.filter(alone), bars.filter(alone), HOUR) == {}
+
+
+def test_a_column_against_a_coin_must_be_there_only_where_the_coin_is_traded(bars) -> None:
+    features = some("return_rank_24", "btc_return_24", "eth_return_24")
+    names = [feature.name for feature in features]
+    held = bars.filter(pl.col("symbol") != "ETH/USDT")
+    trailing = held.filter(pl.col("known_at") > END - 5 * HOUR).select(
+        *KEY, *(pl.lit(None, pl.Float32).alias(name) for name in names)
+    )
+    shares = undefined_shares(features, trailing, held, HOUR)
+    assert shares == {"return_rank_24": 1.0, "btc_return_24": 1.0}
