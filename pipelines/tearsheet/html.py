@@ -19,6 +19,7 @@ from pipelines.tearsheet.tables import (
     months_table,
     sensitivity_tables,
     stress_table,
+    waterfall_bars,
     waterfall_table,
 )
 
@@ -42,7 +43,7 @@ def render_html(sheet: TearSheet) -> str:
         trades=extreme_trades(sheet),
         costs=cost_tables(sheet),
         waterfall=waterfall_table(sheet),
-        widths=bar_widths(sheet),
+        bars=waterfall_bars(sheet),
         **_optional(sheet),
     )
 
@@ -54,13 +55,6 @@ def heat(value: float | None) -> str:
     strength = min(abs(value) / _STRONGEST_MONTH, 1.0) ** 0.6
     colour = "good" if value > 0 else "bad"
     return f"background: color-mix(in srgb, var(--{colour}) {6 + 34 * strength:.0f}%, transparent)"
-
-
-def bar_widths(sheet: TearSheet) -> dict[str, float]:
-    """Return the length of each stage's bar in per cent: the root of its share, for small ones to show."""
-    counts = dict(sheet.waterfall.select("stage", "count").iter_rows())
-    most = max(counts.values(), default=0) or 1
-    return {stage: 100.0 * math.sqrt(count / most) for stage, count in counts.items()}
 
 
 def _optional(sheet: TearSheet) -> dict[str, Any]:

@@ -5,12 +5,24 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pipelines.tearsheet.formats import NOTHING, say
-from pipelines.tearsheet.paper import BAD, INK, INNER, LEFT, LINE, SOFT, Paper, text_width
+from pipelines.tearsheet.paper import (
+    BAD,
+    BLUE,
+    HEIGHT,
+    INK,
+    INNER,
+    LEFT,
+    LINE,
+    SOFT,
+    Paper,
+    text_width,
+)
 from pipelines.tearsheet.tables import Column, Table
 
 ROW = 0.172
 _SIZE, _HEAD_LETTERS = 7.2, 12
 _GUTTER = 0.12
+_BESIDE_BARS = 0.62
 _LINE, _BASELINE = 0.11, 0.118
 
 
@@ -30,9 +42,13 @@ class Layout(NamedTuple):
 
 
 def set_table(
-    paper: Paper, table: Table, shades: Sequence[Sequence[str | None]] | None = None
+    paper: Paper,
+    table: Table,
+    *,
+    shades: Sequence[Sequence[str | None]] | None = None,
+    bars: Sequence[float] | None = None,
 ) -> None:
-    """Set a table on as many pages as it needs.
+    """Set a table whole on one page, or on as many pages as it needs if it is longer than half of one.
 
     Parameters
     ----------
@@ -40,16 +56,22 @@ def set_table(
     table : Table
     shades : colours (rows, columns), optional
         Behind the cells; None for none.
+    bars : lengths between 0 and 1 (rows,), optional
+        Drawn on the right of each row.
     """
     rows = [_texts(table.columns, row) for row in table.rows()]
-    layout = lay_out(table.columns, rows)
-    paper.caption(table.title, needed=layout.head_height + 3 * ROW + (0.3 if table.note else 0.0))
+    layout = lay_out(table.columns, rows, INNER if bars is None else _BESIDE_BARS * INNER)
+    height = layout.head_height + ROW * len(rows)
+    whole = height if height < HEIGHT / 2 else layout.head_height + 3 * ROW
+    paper.caption(table.title, needed=whole + (0.3 if table.note else 0.0))
     if table.note:
         paper.paragraph(table.note, size=7.5)
     _set_head(paper, layout)
     for number, row in enumerate(rows):
         if paper.room(ROW):
             _set_head(paper, layout)
+        if bars is not None:
+            _set_bar(paper, bars[number])
         _set_row(paper, layout, row, None if shades is None else shades[number])
     if not rows:
         paper.text(LEFT, "None.", _SIZE, color=SOFT)
@@ -57,17 +79,19 @@ def set_table(
     paper.at += 0.06
 
 
-def lay_out(columns: tuple[Column, ...], rows: Sequence[Sequence[str]]) -> Layout:
-    """Return the layout that shows every text whole: spread over the width, or set smaller to fit it."""
+def lay_out(
+    columns: tuple[Column, ...], rows: Sequence[Sequence[str]], width: float = INNER
+) -> Layout:
+    """Return the layout that shows every text whole: spread over `width`, or set smaller to fit it."""
     heads = tuple("\n".join(textwrap.wrap(c.label, _HEAD_LETTERS)) for c in columns)
     natural = [
         max([text_width(head, _SIZE, "bold"), *(text_width(row[i], _SIZE) for row in rows)])
         for i, head in enumerate(heads)
     ]
-    free = INNER - _GUTTER * (len(columns) - 1)
+    free = width - _GUTTER * (len(columns) - 1)
     scale = min(1.0, free / sum(natural))
     spread = (free - scale * sum(natural)) / len(columns)
-    widths = tuple(scale * width + spread for width in natural)
+    widths = tuple(scale * own + spread for own in natural)
     starts = tuple(LEFT + sum(widths[:i]) + _GUTTER * i for i in range(len(columns)))
     return Layout(columns, heads, starts, widths, _SIZE * scale)
 
@@ -100,6 +124,15 @@ def _set_row(
         paper.at -= _BASELINE
     paper.at += ROW
     paper.box(LEFT, INNER, 0.004, LINE)
+
+
+def _set_bar(paper: Paper, length: float) -> None:
+    start = _BESIDE_BARS * INNER + 2 * _GUTTER
+    paper.at += 0.04
+    paper.box(
+        LEFT + start, max((INNER - start) * length, 0.02), ROW - 0.08, BLUE if length else BAD
+    )
+    paper.at -= 0.04
 
 
 def _set_cell(paper: Paper, layout: Layout, i: int, text: str, **style: Any) -> None:

@@ -28,6 +28,7 @@ from pipelines.tearsheet.tables import (
     months_table,
     sensitivity_tables,
     stress_table,
+    waterfall_bars,
     waterfall_table,
 )
 
@@ -70,7 +71,9 @@ def _first_page(paper: Paper, sheet: TearSheet) -> None:
     fall = "buy_and_hold_drawdown" if sheet.benchmark else None
     _curve(paper, "Under water", curve, "drawdown", fall, "percent")
     months = months_table(sheet)
-    set_table(paper, months, [[None, *(_shade(v) for v in row[1:])] for row in months.rows()])
+    set_table(
+        paper, months, shades=[[None, *(_shade(v) for v in row[1:])] for row in months.rows()]
+    )
     if curve["rolling_sharpe"].null_count() < curve.height:
         title = f"Sharpe ratio of the last {ROLLING_DAYS} days"
         _curve(paper, title, curve, "rolling_sharpe", None, "ratio")
@@ -120,7 +123,7 @@ def _sources(paper: Paper, sheet: TearSheet) -> None:
     paper.heading("What trading cost")
     for table in cost_tables(sheet):
         set_table(paper, table)
-    set_table(paper, waterfall_table(sheet))
+    set_table(paper, waterfall_table(sheet), bars=waterfall_bars(sheet))
 
 
 def _trust(paper: Paper, sheet: TearSheet) -> None:

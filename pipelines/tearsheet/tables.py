@@ -1,5 +1,7 @@
 """The tables of a sheet, as every medium shows them: title, columns with their kinds, rows."""
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -199,6 +201,13 @@ def waterfall_table(sheet: TearSheet) -> Table:
     return Table("Why it traded, or did not", columns, stages, sheet.explanation)
 
 
+def waterfall_bars(sheet: TearSheet) -> list[float]:
+    """Return the length of each stage's bar, 1 for the longest: the root of its share, for small ones to show."""
+    counts = sheet.waterfall["count"].to_list()
+    most = max(counts, default=0) or 1
+    return [math.sqrt(count / most) for count in counts]
+
+
 def stress_table(sheet: TearSheet) -> Table | None:
     """Return the stress windows, or None."""
     columns = _columns(
@@ -242,9 +251,17 @@ def capacity_table(sheet: TearSheet) -> Table | None:
 def monte_carlo_rows(sheet: TearSheet) -> list[tuple[str, Kind, float]]:
     """Return label, kind and value of the Monte Carlo summary."""
     return [
-        (key.replace("_", " "), _summary_kind(key), value)
+        (_summary_label(key), _summary_kind(key), value)
         for key, value in sheet.sections.monte_carlo_summary.items()
     ]
+
+
+def _summary_label(key: str) -> str:
+    if found := re.fullmatch(r"(return|drawdown)_p(\d+)", key):
+        return f"{found[1]}, percentile {int(found[2])}"
+    if found := re.fullmatch(r"probability_of_drawdown_(\d+)", key):
+        return f"probability of a drawdown beyond {found[1]} %"
+    return key.replace("_", " ")
 
 
 def _summary_kind(key: str) -> Kind:

@@ -135,7 +135,7 @@ def all_sections(bars: int) -> Sections:
         monte_carlo=pl.DataFrame({"step": step, **fan}),
         monte_carlo_summary={
             "paths": 10_000.0, "return_p05": -0.31, "return_p50": 0.12, "drawdown_p05": -0.55,
-            "mean_return": 0.2, "probability_of_loss": 0.37,
+            "mean_return": 0.2, "probability_of_loss": 0.37, "probability_of_drawdown_10": 0.9,
         },
         stress=pl.DataFrame(
             {

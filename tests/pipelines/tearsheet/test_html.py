@@ -4,10 +4,9 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 
 import polars as pl
-import pytest
 
 from evaluation.tearsheet import TearSheet
-from pipelines.tearsheet.html import bar_widths, heat, render_html
+from pipelines.tearsheet.html import heat, render_html
 
 Build = Callable[..., TearSheet]
 VOID = {"meta", "br", "path", "link"}
@@ -87,9 +86,6 @@ def test_a_record_without_trades_explains_itself(build_sheet: Build) -> None:
     assert "Nothing was traded: of 9 changes asked for" in page
     assert "How far to trust it" not in page
     assert 'class="none"' in page
-    assert bar_widths(quiet)["bars"] == pytest.approx(100)
-    assert bar_widths(quiet)["filled"] == 0
-    assert bar_widths(sheet)["exits filled"] == pytest.approx(100 / 30)
 
 
 def test_a_name_from_outside_is_text_and_not_markup(build_sheet: Build) -> None:

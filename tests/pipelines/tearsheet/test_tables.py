@@ -15,6 +15,7 @@ from pipelines.tearsheet.tables import (
     sensitivity_tables,
     stress_table,
     trades_table,
+    waterfall_bars,
     waterfall_table,
 )
 
@@ -67,11 +68,18 @@ def test_the_waterfall_says_what_each_rule_stopped(build_sheet: Build) -> None:
     assert rows["filled"] == (572, None)
 
 
+def test_bars_of_the_waterfall_are_roots_of_shares(build_sheet: Build) -> None:
+    bars = waterfall_bars(build_sheet())
+    assert bars[0] == 1.0
+    assert bars[-1] == pytest.approx(1 / 30)
+
+
 def test_the_summary_of_paths_reads_by_name(build_sheet: Build) -> None:
     kinds = {label: kind for label, kind, _ in monte_carlo_rows(build_sheet())}
     assert kinds["paths"] == "count"
-    assert kinds["return p05"] == kinds["mean return"] == kinds["drawdown p05"] == "percent"
-    assert kinds["probability of loss"] == "share"
+    assert kinds["return, percentile 5"] == kinds["mean return"] == "percent"
+    assert kinds["drawdown, percentile 5"] == "percent"
+    assert kinds["probability of loss"] == kinds["probability of a drawdown beyond 10 %"] == "share"
 
 
 def test_what_was_not_measured_has_no_table(build_sheet: Build) -> None:
