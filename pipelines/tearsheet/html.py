@@ -32,6 +32,7 @@ def render_html(sheet: TearSheet) -> str:
         loader=PackageLoader("pipelines"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"say": say, "heat": heat}
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     return environment.get_template("tearsheet.html.jinja").render(
         sheet=sheet,
         tiles=[(BY_KEY[k], sheet.metrics[k], sheet.benchmark.get(k)) for k in TILES],

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -86,6 +87,13 @@ def test_a_record_without_trades_explains_itself(build_sheet: Build) -> None:
     assert "Nothing was traded: of 9 changes asked for" in page
     assert "How far to trust it" not in page
     assert 'class="none"' in page
+
+
+def test_what_is_read_off_a_chart_names_the_strategy_first(build_sheet: Build) -> None:
+    page = render_html(build_sheet(800, 3))
+    readings = [json.loads(text) for text in re.findall(r'application/json">(.*?)</script>', page)]
+    assert list(readings[0]["series"]) == ["strategy", "buy and hold"]
+    assert len(readings[0]["series"]["strategy"]) == len(readings[0]["at"]) == 800
 
 
 def test_a_name_from_outside_is_text_and_not_markup(build_sheet: Build) -> None:

@@ -1,7 +1,10 @@
+import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from evaluation.tearsheet import TearSheet
@@ -54,3 +57,14 @@ def test_a_file_that_cannot_be_put_in_place_leaves_no_draft(
     with pytest.raises(IsADirectoryError):
         write_tear_sheet(build_sheet(300, 0, plain=True), tmp_path, ["json"])
     assert [p.name for p in tmp_path.iterdir()] == ["tear_sheet.json"]
+
+
+def test_a_bankruptcy_is_written_in_every_format(build_sheet: Build, tmp_path: Path) -> None:
+    sheet = build_sheet(300, 2, plain=True)
+    gone = sheet.curve.with_columns(
+        equity=pl.lit(0.0), drawdown=pl.lit(-1.0), exposure=pl.lit(math.nan)
+    )
+    lost = dict.fromkeys(sheet.metrics, math.nan)
+    written = write_tear_sheet(dataclasses.replace(sheet, curve=gone, metrics=lost), tmp_path)
+    assert json.loads(written["json"].read_text())["metrics"]["sharpe"] is None
+    assert "–" in written["html"].read_text()
