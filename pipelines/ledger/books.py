@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from pipelines.ledger.audit import append_audit, digest_of
-from pipelines.ledger.controls import Control, read_controls
+from pipelines.ledger.controls import Control
 from pipelines.ledger.rows import id_of
 from pipelines.ledger.schema import book_events, books, promotions
 
@@ -23,9 +23,12 @@ _BOOKS = sa.text(
     ORDER BY b.opened_at, b.name
     """
 )
-_NEWEST = sa.text(
+# One row a book in the order of `_BOOKS`: each is asked for twice an hour.
+_STANDINGS = sa.text(
     """
-    SELECT b.book_id, e.known_at, e.state, t.detail AS terms FROM books b
+    SELECT b.*, r.effective_from AS retired_at, e.known_at, e.state, t.detail AS terms, c.controls
+    FROM books b
+    LEFT JOIN book_events r ON r.book_id = b.book_id AND r.kind = 'retired'
     LEFT JOIN LATERAL (
         SELECT known_at, state FROM equity
         WHERE equity.book_id = b.book_id ORDER BY known_at DESC LIMIT 1) e ON true
@@ -33,6 +36,11 @@ _NEWEST = sa.text(
         SELECT detail FROM book_events v
         WHERE v.book_id = b.book_id AND v.kind = 'terms'
         ORDER BY effective_from DESC, ordinal DESC LIMIT 1) t ON true
+    LEFT JOIN LATERAL (
+        SELECT jsonb_agg(detail || jsonb_build_object('effective_from', effective_from,
+            'reason', reason, 'decided_by', decided_by) ORDER BY effective_from, ordinal) AS controls
+        FROM book_events v WHERE v.book_id = b.book_id AND v.kind = 'control') c ON true
+    ORDER BY b.opened_at, b.name
     """
 )
 
@@ -83,19 +91,25 @@ class Standing:
 
 def read_books(connection: sa.Connection) -> list[Book]:
     """Return every book ever opened, by opening and name."""
-    keys = Book.__dataclass_fields__
-    return [Book(**{key: getattr(row, key) for key in keys}) for row in connection.execute(_BOOKS)]
+    return [_book(row) for row in connection.execute(_BOOKS)]
 
 
 def read_standings(connection: sa.Connection) -> list[Standing]:
     """Return where every book stands, in the order of `read_books`."""
-    newest = {row.book_id: row for row in connection.execute(_NEWEST)}
-    controls = read_controls(connection)
-    found = []
-    for book in read_books(connection):
-        row, decided = newest[book.book_id], controls.get(book.book_id, ())
-        found.append(Standing(book, row.known_at, row.state, row.terms, decided))
-    return found
+    return [
+        Standing(
+            _book(row),
+            row.known_at,
+            row.state,
+            row.terms,
+            tuple(Control.from_json(stored) for stored in row.controls or ()),
+        )
+        for row in connection.execute(_STANDINGS)
+    ]
+
+
+def _book(row: sa.Row[Any]) -> Book:
+    return Book(**{key: getattr(row, key) for key in Book.__dataclass_fields__})
 
 
 def read_promotions(connection: sa.Connection) -> list[Promotion]:

@@ -4,17 +4,13 @@ A control holds from the next hour its book will trade until another one takes i
 were traded are never touched. `recorded_at` of the event says when it was really given.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import numpy as np
-import sqlalchemy as sa
 
-from pipelines.ledger.schema import book_events
 from serving.controls import Controls
 
 CONTROL = "control"
@@ -38,21 +34,16 @@ class Control:
     reason: str
     decided_by: str
 
-
-def read_controls(connection: sa.Connection) -> dict[UUID, tuple[Control, ...]]:
-    """Return every book's controls, oldest first; a book that has none is not in it."""
-    query = (
-        sa.select(book_events)
-        .where(book_events.c.kind == CONTROL)
-        .order_by(book_events.c.effective_from, book_events.c.ordinal)
-    )
-    found: dict[UUID, list[Control]] = defaultdict(list)
-    for row in connection.execute(query):
-        mode, resumed = row.detail["mode"], row.detail["resumed"]
-        found[row.book_id].append(
-            Control(row.effective_from, mode, resumed, row.reason, row.decided_by)
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Control":
+        """Return a control whose instant stands as ISO text."""
+        return cls(
+            effective_from=datetime.fromisoformat(stored["effective_from"]),
+            mode=stored["mode"],
+            resumed=stored["resumed"],
+            reason=stored["reason"],
+            decided_by=stored["decided_by"],
         )
-    return {book_id: tuple(controls) for book_id, controls in found.items()}
 
 
 def mode_at(history: Sequence[Control], hour: datetime | None = None) -> str:

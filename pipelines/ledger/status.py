@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from pipelines.clock import format_instant
 from pipelines.ledger.audit import chain_findings
-from pipelines.ledger.books import Book, Promotion, champion_of, read_books, read_promotions
+from pipelines.ledger.books import Book, Promotion, champion_of, read_promotions, read_standings
 from pipelines.ledger.checks import balance_findings
-from pipelines.ledger.controls import Control, is_halted, mode_at, read_controls
+from pipelines.ledger.controls import Control, is_halted, mode_at
 
 _COUNTS = sa.text(
     """
@@ -31,14 +31,13 @@ def describe_ledger(connection: sa.Connection, as_of: datetime) -> dict[str, Any
     """Return champion, books and health as things stood at `as_of`; see `Ledger.status`."""
     found = {row.book_id: row for row in connection.execute(_COUNTS, {"as_of": as_of})}
     champion = champion_of(read_promotions(connection), as_of)
-    opened = [book for book in read_books(connection) if book.opened_at <= as_of]
-    controls = read_controls(connection)
+    opened = [s for s in read_standings(connection) if s.book.opened_at <= as_of]
     return {
         "champion": champion
         and {"version": champion.version, "since": format_instant(champion.effective_from)},
         "books": [
-            _describe(b, found[b.book_id], _role(b, champion, as_of), controls.get(b.book_id, ()))
-            for b in opened
+            _describe(s.book, found[s.book.book_id], _role(s.book, champion, as_of), s.controls)
+            for s in opened
         ],
         "ledger": {
             "balanced": not balance_findings(connection),
