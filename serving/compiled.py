@@ -29,9 +29,8 @@ def compiled(function: Function) -> Function:
 def inlined(function: Function) -> Function:
     """Compile a small kernel that many kernels call into each of them before types are inferred.
 
-    For leaves of a few lines. Handing a desk over costs the compiler half a second a call, since it
-    is hundreds of numbers to it; a leaf copied into its callers is not handed anything. What is
-    large or nested deep is better `compiled`: its copies would multiply.
+    For leaves of a few lines, which cost the compiler more to call than to copy. What is large or
+    nested deep is better `compiled`: its copies would multiply.
     """
     kernel: Function = numba.njit(**OPTIONS, inline="always")(function)
     return kernel

@@ -179,10 +179,13 @@ class RiskConfig(BaseModel):
     storm_volatility_ratio: float = Field(
         2.0,
         gt=1,
-        description="Volatility of a day over that of a week from which a symbol is in a storm.",
+        description="Volatility of a day over that of a week, averaged over the symbols, from which there is a storm.",
     )
     storm_size: float = Field(
-        0.5, gt=0, le=1, description="Share of its limits a symbol in a storm is left."
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of every limit on weights left in a storm; 1 means storms change nothing.",
     )
     ramp_start: float = Field(
         0.5, gt=0, le=1, description="Share of its limits a new book starts with; 1 means no ramp."

@@ -6,13 +6,11 @@ from serving.desk import Desk, cut
 
 @inlined
 def held_part(target: float, current: float) -> float:
-    """Return what of `target` is held already: the smaller of both, 0 if their signs differ.
+    """Return what of `target` is held already: the target, clipped to between 0 and `current`.
 
     The rest of the target is growth. A target of the other sign is all growth.
     """
-    if target > 0.0:
-        return min(target, max(current, 0.0))
-    return max(target, min(current, 0.0))
+    return max(min(target, max(current, 0.0)), min(current, 0.0))
 
 
 @inlined
