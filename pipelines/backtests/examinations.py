@@ -115,7 +115,7 @@ def _crashes(span: Span, run: Run) -> dict[str, Any]:
     terms = span.panel_terms()
     scored = run.trader.scored
     frame = stress(
-        span.bars,
+        span.bars_with_history(),
         span.features,
         None if scored is None else scored.scores,
         [*named, *worst],

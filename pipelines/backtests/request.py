@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.backtest import BacktestResult, Setup
-from pipelines.backtests.scores import Scored
+from pipelines.backtests.scores import Scored, check_model
 from pipelines.backtests.variants import Variant
 from pipelines.clock import format_instant
 from pipelines.errors import ConfigError
@@ -75,8 +75,10 @@ class Request:
         Raises
         ------
         ConfigError
-            If a format is not known, or examinations are asked of more runs than `MOST_EXAMINED`.
+            If a model or a format cannot be meant, or examinations are asked of more runs than `MOST_EXAMINED`.
         """
+        for model in self.models:
+            check_model(model)
         if self.extras.any() and not self.explained:
             count = len(set(self.models)) * len(self.variants)
             raise ConfigError(

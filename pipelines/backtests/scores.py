@@ -48,6 +48,15 @@ class Scored:
     notes: tuple[str, ...]
 
 
+def check_model(model: str) -> None:
+    """Raise ConfigError unless `model` is ``champion``, a version's number or a baseline."""
+    if model not in (*BASELINES, CHAMPION) and not model.isdigit():
+        raise ConfigError(
+            f"--model {model!r} is neither champion, nor a version, nor a baseline",
+            remedy=f"name a version of `hourglass status`, champion, or {' or '.join(BASELINES)}",
+        )
+
+
 def version_named(context: Context, model: str, end: datetime) -> str | None:
     """Return the version that ``champion`` (as of `end`) or a number names; None for a baseline.
 
@@ -56,13 +65,9 @@ def version_named(context: Context, model: str, end: datetime) -> str | None:
     ConfigError
         If it is none of them, or there is no champion.
     """
+    check_model(model)
     if model in BASELINES:
         return None
-    if model != CHAMPION and not model.isdigit():
-        raise ConfigError(
-            f"--model {model!r} is neither champion, nor a version, nor a baseline",
-            remedy=f"name a version of `hourglass status`, champion, or {' or '.join(BASELINES)}",
-        )
     version = context.ledger.champion_at(end) if model == CHAMPION else model
     if version is None:
         raise ConfigError(

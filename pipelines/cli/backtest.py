@@ -133,6 +133,8 @@ def _show(answer: dict[str, Any]) -> None:
         if len(runs) > _LISTED:
             say(f"... and {len(runs) - _LISTED:,} more")
     else:
+        # The fan is for drawing: two hundred rows of it say nothing in a terminal.
+        answer.get("monte_carlo", {}).pop("fan", None)
         print_tree({k: v for k, v in answer.items() if k not in _TOLD_APART and not _is_table(v)})
         print_tree({"metrics": {key: answer["metrics"].get(key) for key in _METRICS_SAID}})
         for name, rows in answer.items():

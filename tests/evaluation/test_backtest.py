@@ -131,9 +131,9 @@ def test_buy_and_hold_buys_once_and_no_rule_touches_it(bars, features) -> None:
 def test_ema_crossover_trades_under_the_same_rules(bars, features) -> None:
     result = backtest(bars, features, None, strategy="ema_crossover", **TERMS)
     assert result.fills.height > 0
-    assert set(result.risk_events["rule"]) <= {
-        "volatility_target", "risk_per_trade", "no_trade_band", "cooldown", "gross_cap"
-    }  # fmt: skip
+    cut = set(result.risk_events["rule"])
+    assert {"no_trade_band", "capital_ramp"} <= cut
+    assert not cut & {"control", "venue_filters", "minimum_turnover"}
 
 
 def test_no_scores_no_trades_and_the_waterfall_says_why(bars, features, scores) -> None:
@@ -208,3 +208,57 @@ def test_a_search_lets_an_allocation_wait_for_its_window(bars, features) -> None
     moved = np.flatnonzero(np.diff(outcome.equity))
     # 228 of 240 returns are there from row 228 on; row 239 is the next midnight, and fills a bar later.
     assert moved[0] == 240
+
+
+def test_round_trips_add_up_to_what_the_fills_realised(bars, features, scores) -> None:
+    result = backtest(bars, features, scores, **TERMS)
+    trades = result.trades
+    assert trades.columns == [
+        "entered_at", "exited_at", "symbol", "side", "bars_held", "quantity", "entry_price",
+        "exit_price", "invested", "realised", "return", "fees", "funding", "mae", "mfe",
+        "r_multiple", "edge", "exit_kind", "exit_cause",
+    ]  # fmt: skip
+    assert trades.height == result.metrics["trades"] > 5
+    assert (trades["exited_at"] - trades["entered_at"] == trades["bars_held"] * HOUR).all()
+    assert set(trades["side"]) == {"long"}
+    for row in trades.iter_rows(named=True):
+        own = (pl.col("symbol") == row["symbol"]) & pl.col("known_at").is_between(
+            row["entered_at"], row["exited_at"]
+        )
+        fills = result.fills.filter(own)
+        bought, sold = (fills.filter(pl.col("side") == side) for side in ("buy", "sell"))
+        assert row["quantity"] == pytest.approx(bought["quantity"].sum())
+        assert row["invested"] == pytest.approx(bought["notional"].sum())
+        assert row["fees"] == pytest.approx(fills["fee"].sum())
+        assert row["realised"] == pytest.approx(
+            sold["notional"].sum() - bought["notional"].sum() - fills["fee"].sum(), abs=1e-6
+        )
+        assert row["exit_kind"] == fills["kind"][-1]
+        assert row["mae"] <= 0 <= row["mfe"]
+    hit = trades.filter(pl.col("exit_kind") == "stop_loss")
+    assert hit.height > 0
+    # Most lose the initial risk and the costs; what was sold before the stop lost less.
+    assert (hit["r_multiple"] < 0).all()
+    assert -1.2 < hit["r_multiple"].median() < -1.0
+
+
+def test_every_fill_says_what_it_cost_and_why_it_was_made(bars, features, scores) -> None:
+    fills = backtest(bars, features, scores, **TERMS).fills
+    sign = pl.when(pl.col("side") == "buy").then(1.0).otherwise(-1.0)
+    beyond = sign * (pl.col("price") / pl.col("reference_price") - 1) * 1e4
+    since = sign * (pl.col("price") / pl.col("arrival_price") - 1) * 1e4
+    off = fills.select(
+        (beyond - pl.col("spread_bps") - pl.col("impact_bps")).abs().max().alias("costs"),
+        (since - pl.col("slippage_bps")).abs().max().alias("slippage"),
+        (pl.col("fee") / pl.col("notional") * 1e4 - pl.col("fee_bps")).abs().max().alias("fee"),
+    )
+    assert off.row(0) == pytest.approx((0.0, 0.0, 0.0), abs=1e-6)
+    assert fills["spread_bps"].unique().to_list() == [2.0]
+    assert (fills["impact_bps"] > 0).all()
+    assert fills["fee_bps"].to_numpy() == pytest.approx(10.0, abs=1e-3)
+    ordered = fills.filter(pl.col("kind") == "market")
+    closes = bars.select(pl.col("known_at") + HOUR, "symbol", decided="close")
+    joined = ordered.join(closes, on=["known_at", "symbol"])
+    assert joined.height == ordered.height
+    assert (joined["arrival_price"] == joined["decided"]).all()
+    assert {"signal", "no_trade_band"} & set(fills["cause"])

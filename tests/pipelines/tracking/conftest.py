@@ -25,7 +25,9 @@ HOUR = timedelta(hours=1)
 START = datetime(2024, 1, 1, tzinfo=UTC)
 AS_OF = START + timedelta(days=30)
 LATEST = AS_OF + timedelta(days=2)
-NAMES = ["realised_vol_72", "atr_14", "ema_gap_24_96"]
+NAMES = [
+    "realised_vol_72", "atr_14", "ema_gap_24_96", "btc_correlation_168", "vol_ratio_24_168",
+]  # fmt: skip
 SYMBOLS = ("AAA/USDT", "BBB/USDT", "CCC/USDT")
 OVERRIDES: dict[str, Any] = {
     "universe": list(SYMBOLS),

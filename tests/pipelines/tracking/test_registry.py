@@ -24,7 +24,9 @@ def test_a_version_loads_as_a_scorer_once_and_is_kept(trained):
             report.detail["run_id"],
         )
         assert (scorer.feature_set, scorer.train_end) == ("set-1", info.train_end)
-        assert scorer.feature_names == ("realised_vol_72", "atr_14", "ema_gap_24_96")
+        assert scorer.feature_names == (
+            "realised_vol_72", "atr_14", "ema_gap_24_96", "btc_correlation_168", "vol_ratio_24_168"
+        )  # fmt: skip
         assert [v.version for v in context.registry.versions()] == ["1"]
 
 
@@ -101,7 +103,7 @@ import sys, warnings
 warnings.simplefilter("ignore")
 import mlflow.pyfunc, numpy, pandas
 model = mlflow.pyfunc.load_model(sys.argv[1])
-row = pandas.DataFrame([[0.01, 0.02, 0.003]], columns=model.metadata.signature.inputs.input_names())
+row = pandas.DataFrame([[0.01, 0.02, 0.003, 0.4, 0.1]], columns=model.metadata.signature.inputs.input_names())
 print(repr(float(model.predict(row.astype("float32"))["p_up"][0])))
 """
 
@@ -112,7 +114,7 @@ def test_mlflow_serves_the_model_from_code_alone(trained, tmp_path):
     with world.open() as context:
         registry = context.registry
         uri = registry.tracking.client.get_model_version_download_uri(registry.name, "1")
-        here = registry.load("1").score(np.array([[0.01, 0.02, 0.003]], dtype=np.float32))
+        here = registry.load("1").score(np.array([[0.01, 0.02, 0.003, 0.4, 0.1]], dtype=np.float32))
     done = subprocess.run(
         [sys.executable, "-c", SERVE, uri],
         capture_output=True,
