@@ -181,24 +181,22 @@ def _unit(bits: np.uint64) -> float:
 
 @compiled
 def _walk_path(
-    growth: Floats, state: np.uint64, log_stay: float, steps: Counts, levels: Floats
+    growth: Floats, state: np.uint64, ends: float, steps: Counts, levels: Floats
 ) -> tuple[float, float]:
     n = growth.shape[0]
     level, peak, deepest = 0.0, 0.0, 0.0
     levels[0] = 0.0
-    place, left, mark = 0, 0, 1
+    place, mark = 0, 1
     for bar in range(1, n + 1):
-        if left == 0:
-            state += _GAMMA
-            place = int(_unit(_mixed(state)) * n)
-            left = 1
-            if log_stay < 0.0:
-                state += _GAMMA
-                # 1 - u is in (0, 1]: its logarithm is finite.
-                left += int(min(math.log(1.0 - _unit(_mixed(state))) / log_stay, float(n)))
+        state += _GAMMA
+        drawn = _unit(_mixed(state))
+        probability = 1.0 if bar == 1 else ends
+        if drawn < probability:
+            # Below the probability the draw is uniform again: one number says whether and where.
+            place = min(int(drawn / probability * n), n - 1)
+        else:
+            place = place + 1 if place + 1 < n else 0
         level += growth[place]
-        place = place + 1 if place + 1 < n else 0
-        left -= 1
         peak = max(peak, level)
         deepest = min(deepest, level - peak)
         if bar == steps[mark]:
@@ -218,10 +216,9 @@ def _walk_paths(
     deepest: Floats,
     levels: Floats,
 ) -> None:
-    log_stay = math.log1p(-1.0 / block_bars) if block_bars > 1.0 else 0.0
     for i in range(numbers.shape[0]):
         state = _mixed(_mixed(np.uint64(seed) + _GAMMA) + np.uint64(numbers[i]) * _GAMMA)
-        total[i], deepest[i] = _walk_path(growth, state, log_stay, steps, levels[i])
+        total[i], deepest[i] = _walk_path(growth, state, 1.0 / block_bars, steps, levels[i])
 
 
 def _compile_resample(fingerprint: int) -> Callable[..., int]:

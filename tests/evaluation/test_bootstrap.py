@@ -27,12 +27,11 @@ def slow_path(returns: list[float], seed: int, path: int, block_bars: float) -> 
         return (mixed(state) >> 11) / 2**53
 
     n, places = len(returns), []
-    while len(places) < n:
-        start, length = int(uniform() * n), 1
-        if block_bars > 1:
-            length += int(min(math.log(1 - uniform()) / math.log1p(-1 / block_bars), n))
-        places += [(start + i) % n for i in range(length)]
-    return places[:n]
+    for bar in range(n):
+        drawn, probability = uniform(), 1 / block_bars if bar else 1.0
+        starts = drawn < probability
+        places.append(int(drawn / probability * n) if starts else (places[-1] + 1) % n)
+    return places
 
 
 def slow_outcome(returns: list[float], places: list[int]) -> tuple[float, float]:
