@@ -19,7 +19,7 @@ from serving.state import State, new_state, state_from_json, state_to_json
 from serving.tape import CUTS, FILLS, KINDS, ORDERS, TRADES, Tape, new_tape
 
 # Markets walked by each example of the comparison.
-MARKETS = 10
+MARKETS = 12
 
 
 def random_market(seed: int, bars: int, n: int) -> Market:

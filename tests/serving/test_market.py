@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.market import Filters, build_panel, check_capital
+from serving.market import (
+    NEW_DAY,
+    NEW_MONTH,
+    NEW_WEEK,
+    Filters,
+    build_panel,
+    calendar_of,
+    check_capital,
+)
 
 HOUR = timedelta(hours=1)
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -116,6 +124,25 @@ def test_a_funding_rate_that_is_no_number_is_refused_by_name() -> None:
     funding = funding_of(("ADA/USDT", 0.0, 0.5), ("BTC/USDT", 1.0, float("nan")))
     with pytest.raises(ValueError, match=r"BTC/USDT at 2024-.*: the funding rate is not a finite"):
         build_panel(bars_of(*TWO), timeframe=HOUR, funding=funding)
+
+
+def test_only_a_symbol_that_is_settled_is_a_contract() -> None:
+    bars = bars_of(("BTC/USDT", 0), ("BTC/USDT:USDT", 0))
+    assert build_panel(bars, timeframe=HOUR).market.contract.tolist() == [False, True]
+
+
+def test_the_calendar_knows_midnights_mondays_and_firsts() -> None:
+    # 2024-01-01 was a Monday; 2024-02-01 a Thursday.
+    calendar = calendar_of(START, 32 * 24, HOUR)
+    assert calendar[0] == NEW_DAY + NEW_WEEK + NEW_MONTH
+    assert calendar[1:24].tolist() == [0] * 23
+    assert calendar[24] == NEW_DAY
+    assert calendar[7 * 24] == NEW_DAY + NEW_WEEK
+    assert calendar[31 * 24] == NEW_DAY + NEW_MONTH
+
+
+def test_every_daily_bar_begins_a_day() -> None:
+    assert calendar_of(START, 3, timedelta(days=1)).tolist() == [7, 1, 1]
 
 
 def test_features_of_other_symbols_and_hours_are_passed_over() -> None:
