@@ -55,7 +55,9 @@ def filter_states(r: Array, start: int, block: int) -> tuple[Array, Array, Array
     rows, n = r.shape
     calm, storm = np.full_like(r, np.nan), np.full_like(r, np.nan)
     leaving, drift = np.full_like(r, np.nan), np.full_like(r, np.nan)
-    density, following = np.ones(STATES), np.empty(STATES)
+    mean, spread, log_spread = np.empty(STATES), np.empty(STATES), np.empty(STATES)
+    move, belief = np.empty((STATES, STATES)), np.empty(STATES)
+    density, following = np.empty(STATES), np.empty(STATES)
     for row in range(rows):
         for first in range(-(start % block) + 2 * block, n, block):
             begin = max(first - 2 * block, 0)
@@ -63,8 +65,9 @@ def filter_states(r: Array, start: int, block: int) -> tuple[Array, Array, Array
             scale = _deviation(past, COVERAGE * 2 * block)
             if np.isnan(scale):
                 continue
-            mean, spread, move = _fitted(past, scale)
-            log_spread, belief = np.log(spread), np.full(STATES, 1 / STATES)
+            _fit(past, scale, mean, spread, move)
+            for k in range(STATES):
+                log_spread[k], belief[k] = np.log(spread[k]), 1 / STATES
             for i in range(begin, min(first + block, n)):
                 _moved(belief, move, following)
                 _weigh(r[row, i], mean, spread, log_spread, density)
@@ -124,17 +127,29 @@ def _deviation(r: Array, required: float) -> float:
 
 
 @compiled
-def _fitted(r: Array, scale: float) -> tuple[Array, Array, Array]:
-    """Return means, deviations and transitions of the states, in order of deviation."""
-    mean, spread = np.zeros(STATES), START_SCALE * scale
-    move = np.full((STATES, STATES), (1 - START_STAY) / (STATES - 1))
+def _fit(r: Array, scale: float, mean: Array, spread: Array, move: Array) -> None:
+    """Write means, deviations and transitions of the states, in order of deviation."""
     for k in range(STATES):
-        move[k, k] = START_STAY
+        mean[k], spread[k] = 0.0, START_SCALE[k] * scale
+        for j in range(STATES):
+            move[k, j] = START_STAY if j == k else (1 - START_STAY) / (STATES - 1)
     for _ in range(STEPS):
         weight, joint = _smoothed(r, mean, spread, move)
         _maximise(r, weight, joint, scale, mean, spread, move)
-    order = np.argsort(spread)
-    return mean[order], spread[order], move[order][:, order].copy()
+    for last in range(STATES - 1, 0, -1):
+        for k in range(last):
+            if spread[k] > spread[k + 1]:
+                _swap(k, k + 1, mean, spread, move)
+
+
+@compiled
+def _swap(a: int, b: int, mean: Array, spread: Array, move: Array) -> None:
+    mean[a], mean[b] = mean[b], mean[a]
+    spread[a], spread[b] = spread[b], spread[a]
+    for k in range(STATES):
+        move[a, k], move[b, k] = move[b, k], move[a, k]
+    for k in range(STATES):
+        move[k, a], move[k, b] = move[k, b], move[k, a]
 
 
 @compiled
@@ -142,13 +157,15 @@ def _smoothed(r: Array, mean: Array, spread: Array, move: Array) -> tuple[Array,
     """Return the probability of each state at each bar given all of `r`, and the expected moves."""
     n = r.size
     forward, density = np.empty((n, STATES)), np.empty((n, STATES))
-    belief, prior = np.full(STATES, 1 / STATES), np.empty(STATES)
-    log_spread = np.log(spread)
+    belief, prior, log_spread = np.empty(STATES), np.empty(STATES), np.empty(STATES)
+    for k in range(STATES):
+        log_spread[k], belief[k] = np.log(spread[k]), 1 / STATES
     for i in range(n):
         _weigh(r[i], mean, spread, log_spread, density[i])
         _moved(belief, move, prior)
         _conditioned(prior, density[i], belief)
-        forward[i] = belief
+        for k in range(STATES):
+            forward[i, k] = belief[k]
     joint, backward, ahead = np.zeros((STATES, STATES)), np.ones(STATES), np.empty(STATES)
     for i in range(n - 2, -1, -1):
         total = 0.0
@@ -162,10 +179,10 @@ def _smoothed(r: Array, mean: Array, spread: Array, move: Array) -> tuple[Array,
         for j in range(STATES):
             for k in range(STATES):
                 joint[j, k] += forward[i, j] * move[j, k] * ahead[k] / total
-        level = backward.sum()
+        # Scaled so that neither vanishes: with the forward probabilities it sums to one.
         for j in range(STATES):
-            forward[i, j] *= backward[j] / total
-            backward[j] /= level
+            backward[j] /= total
+            forward[i, j] *= backward[j]
     return forward, joint
 
 
@@ -186,7 +203,9 @@ def _maximise(
                 if not np.isnan(r[i]):
                     second += weight[i, k] * (r[i] - mean[k]) ** 2
             spread[k] = max(np.sqrt(second / total), LEAST_SCALE * scale)
-        row = joint[k].sum()
+        row = 0.0
+        for j in range(STATES):
+            row += joint[k, j]
         for j in range(STATES):
             share = joint[k, j] / row if row > 0 else move[k, j]
             move[k, j] = (share + LEAST_SHARE) / (1 + STATES * LEAST_SHARE)

@@ -107,7 +107,7 @@ def first_component(r: Array, start: int, window: int, required: int) -> tuple[A
     for at in range(first, n, REFIT):
         if at < window - 1:
             continue
-        z, deviation, held = _standardised(r[:, at - window + 1 : at + 1], required)
+        z, deviation, held = _standardised(r, at - window + 1, window, required)
         if held < 2:
             continue
         weight, value = _power(z, deviation, held)
@@ -120,25 +120,25 @@ def first_component(r: Array, start: int, window: int, required: int) -> tuple[A
 
 
 @compiled
-def _standardised(r: Array, required: int) -> tuple[Array, Array, int]:
+def _standardised(r: Array, begin: int, window: int, required: int) -> tuple[Array, Array, int]:
     """Return standardised returns [bars, symbols], their deviations, and how many symbols have one."""
-    rows, window = r.shape
+    rows = r.shape[0]
     z, deviation, held = np.zeros((window, rows)), np.full(rows, np.nan), 0
     for row in range(rows):
         count, mean, square = 0, 0.0, 0.0
-        for value in r[row]:
-            if not np.isnan(value):
-                count, mean = count + 1, mean + value
+        for i in range(begin, begin + window):
+            if not np.isnan(r[row, i]):
+                count, mean = count + 1, mean + r[row, i]
         mean /= max(count, 1)
-        for value in r[row]:
-            if not np.isnan(value):
-                square += (value - mean) ** 2
+        for i in range(begin, begin + window):
+            if not np.isnan(r[row, i]):
+                square += (r[row, i] - mean) ** 2
         if count < required or square == 0:
             continue
         held, deviation[row] = held + 1, np.sqrt(square / (count - 1))
         for i in range(window):
-            if not np.isnan(r[row, i]):
-                z[i, row] = (r[row, i] - mean) / deviation[row]
+            if not np.isnan(r[row, begin + i]):
+                z[i, row] = (r[row, begin + i] - mean) / deviation[row]
     return z, deviation, held
 
 
@@ -146,16 +146,23 @@ def _standardised(r: Array, required: int) -> tuple[Array, Array, int]:
 def _power(z: Array, deviation: Array, held: int) -> tuple[Array, float]:
     """Return the first eigenvector of `z.T @ z` and its eigenvalue."""
     window, rows = z.shape
-    weight = np.where(np.isnan(deviation), 0.0, 1 / np.sqrt(held))
-    value = 0.0
+    weight, following, value = np.empty(rows), np.empty(rows), 0.0
+    for row in range(rows):
+        weight[row] = 0.0 if np.isnan(deviation[row]) else 1 / np.sqrt(held)
     for _ in range(STEPS):
-        following = np.zeros(rows)
+        square, total = 0.0, 0.0
+        for row in range(rows):
+            following[row] = 0.0
         for i in range(window):
             score = 0.0
             for row in range(rows):
                 score += z[i, row] * weight[row]
             for row in range(rows):
                 following[row] += score * z[i, row]
-        value = np.sqrt((following**2).sum())
-        weight = following / value
-    return weight if weight.sum() >= 0 else -weight, value
+        for row in range(rows):
+            square += following[row] ** 2
+            total += following[row]
+        value = np.sqrt(square)
+        for row in range(rows):
+            weight[row] = following[row] / (value if total >= 0 else -value)
+    return weight, value

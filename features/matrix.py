@@ -66,15 +66,16 @@ def compute(
     keys = bars.select(KEY)
     table = np.empty((len(features), bars.height), np.float32)
     pieces = [piece for venue in _venues(bars) for piece in _pieces(features, *venue, timeframe)]
-    if len(pieces) == 1 or THREADS == 1:
+    # On an hour's few bars two threads would only wait for each other.
+    if bars.height <= CHUNK_CELLS or THREADS == 1:
         for piece in pieces:
             _fill(table, piece)
     else:
         with ThreadPoolExecutor(THREADS) as pool:
             for _ in pool.map(lambda piece: _fill(table, piece), pieces):
                 pass
-    values = {one.name: table[i] for i, one in enumerate(features)}
-    return pl.concat([keys, pl.DataFrame(values, nan_to_null=True)], how="horizontal")
+    columns = [pl.Series(one.name, table[i], nan_to_null=True) for i, one in enumerate(features)]
+    return pl.concat([keys, pl.DataFrame(columns)], how="horizontal")
 
 
 @dataclass(frozen=True)

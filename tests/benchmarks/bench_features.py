@@ -4,7 +4,11 @@ Uses ten real pairs from 2021 on where the real bars are beside the repository, 
 the same size where they are not.
 """
 
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from features.matrix import build_matrix, compute
+from features.matrix import THREADS, build_matrix, compute
 from features.registry import registered, required_lookback
 
 HOUR = timedelta(hours=1)
@@ -76,21 +80,58 @@ def seconds(work: Callable[[], object], times: int) -> float:
     return statistics.median(found)
 
 
+def processor_seconds(work: Callable[[], object]) -> float:
+    """Return the processor time of one run on all cores together, which a busy machine leaves alone."""
+    begin = time.process_time()
+    work()
+    return time.process_time() - begin
+
+
+def cold_seconds() -> float:
+    """Return how long a process takes to its first hour when no kernel was ever compiled."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import bench_features as b; "
+        "b.build_matrix(b.random_bars(10, b.required_lookback() + 1), timeframe=b.HOUR)"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-c", program],
+            check=True,
+            env={**os.environ, "NUMBA_CACHE_DIR": folder},
+        )
+        return time.perf_counter() - begin
+
+
+def print_families(bars: pl.DataFrame) -> None:
+    """Print rates by family, those that estimate something apart."""
+    features = registered()
+    slow = {"garch": None, "market_factor": None, "regimes": None, "spectral": None}
+    families = dict.fromkeys(one.family for one in features)
+    for title, group in (
+        ("families", [family for family in families if family not in slow]),
+        ("slow families: GARCH, PCA, hidden states, wavelets", [*slow]),
+    ):
+        print(f"\n{title}, milliseconds and M cells/s")
+        for family in group:
+            chosen = [one for one in features if one.family == family]
+            spent = seconds(lambda chosen=chosen: compute(bars, chosen, timeframe=HOUR), 3)
+            rate = bars.height * len(chosen) / spent / 1e6
+            print(f"  {family:17} {len(chosen):3} columns {spent * 1e3:7.0f} {rate:7.0f}")
+
+
 def main() -> None:
     """Print rates and growth."""
     bars = real_bars() if REAL.is_dir() else random_bars(10, 39_394)
     features = registered()
     taken = seconds(lambda: build_matrix(bars, timeframe=HOUR), 3)
+    used = processor_seconds(lambda: build_matrix(bars, timeframe=HOUR))
     cells = bars.height * len(features)
     print(
-        f"{len(features)} columns x {bars.height} rows: {taken:.2f} s, {cells / taken / 1e6:.0f} M cells/s"
+        f"{len(features)} columns x {bars.height} rows: {taken:.2f} s, {cells / taken / 1e6:.0f} M cells/s "
+        f"on {THREADS} threads; {used:.2f} s of processor time"
     )
-    print("\nby family, milliseconds and M cells/s")
-    for family in dict.fromkeys(one.family for one in features):
-        group = [one for one in features if one.family == family]
-        spent = seconds(lambda group=group: compute(bars, group, timeframe=HOUR), 3)
-        rate = bars.height * len(group) / spent / 1e6
-        print(f"  {family:12} {len(group):3} columns {spent * 1e3:7.0f} {rate:7.0f}")
+    print_families(bars)
     print("\none hour (the longest lookback and one bar), milliseconds")
     for symbols in (10, 100, 500):
         hour = random_bars(symbols, required_lookback() + 1)
@@ -98,11 +139,12 @@ def main() -> None:
             lambda hour=hour: build_matrix(hour, timeframe=HOUR), 5 if symbols < 500 else 2
         )
         print(f"  {symbols:4} symbols {spent * 1e3:8.1f}")
-    print("\ngrowth with rows, M cells/s")
-    for rows in (5_000, 10_000, 20_000, 40_000):
-        long = random_bars(10, rows)
+    print("\ngrowth, M cells/s")
+    for symbols, rows in ((10, 5_000), (10, 10_000), (10, 20_000), (10, 40_000), (40, 10_000)):
+        long = random_bars(symbols, rows)
         spent = seconds(lambda long=long: build_matrix(long, timeframe=HOUR), 2)
-        print(f"  10 x {rows:6} bars {long.height * len(features) / spent / 1e6:7.0f}")
+        print(f"  {symbols} x {rows:6} bars {long.height * len(features) / spent / 1e6:7.0f}")
+    print(f"\nfirst hour of a new machine, all kernels compiled: {cold_seconds():.1f} s")
 
 
 if __name__ == "__main__":
