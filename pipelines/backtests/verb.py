@@ -63,11 +63,14 @@ def run_backtests(context: Context, request: Request, progress: Progress) -> dic
             str(error),
             remedy="mend the table, the capital or the configuration; nothing was traded",
         ) from error
-    answer = _answer(request, span, traders, runs, examined)
+    details = {run.name: _details(run, examined) for run in runs if run.result is not None}
+    answer = _answer(request, span, traders, runs)
+    if len(runs) == 1:
+        answer |= details[runs[0].name]
     if request.reported:
         folder = request.report or context.settings.home / "reports" / "backtests" / answer["id"]
         answer["report"] = str(folder)
-        write_reports(folder, answer, span, runs, examined, request.formats, progress)
+        write_reports(folder, answer, details, span, runs, examined, request.formats, progress)
     return answer
 
 
@@ -192,10 +195,9 @@ def _answer(
     span: Span,
     traders: list[Trader],
     runs: list[Run],
-    examined: dict[str, Examined],
 ) -> dict[str, Any]:
     notes = [f"{t.name}: {note}" for t in traders if t.scored for note in t.scored.notes]
-    shared = {
+    return {
         "id": run_id(request, span, traders),
         "start": format_instant(span.start),
         "end": format_instant(span.end),
@@ -205,7 +207,6 @@ def _answer(
         "report": None,
         "runs": [run.row() for run in runs],
     }
-    return shared if len(runs) > 1 else {**shared, **_details(runs[0], examined)}
 
 
 def _details(run: Run, examined: dict[str, Examined]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ Progress = Callable[[int, int, str], None]
 def write_reports(
     folder: Path,
     answer: Mapping[str, Any],
+    details: Mapping[str, Mapping[str, Any]],
     span: Span,
     runs: Sequence[Run],
     examined: Mapping[str, Examined],
@@ -37,6 +38,8 @@ def write_reports(
         Made if absent.
     answer : mapping
         What the verb prints.
+    details : mapping
+        Everything of each explained run, by its name; of several it lies beside the run's sheet.
     span : Span
     runs : sequence of Run
         Best first. The sheet of a single run lies in `folder`, of several in a folder each.
@@ -48,13 +51,14 @@ def write_reports(
         ``progress(done, total, text)``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(answer, indent=1, default=_plain, allow_nan=False)
-    (folder / "backtest.json").write_text(text + "\n", encoding="utf-8")
+    _write_json(folder / "backtest.json", answer)
     _write_table(folder / "runs.csv", [run.row() for run in runs])
     explained = [run for run in runs if run.result is not None]
     for number, run in enumerate(explained, 1):
         own = folder if len(runs) == 1 else folder / f"{number:02d}-{_slug(run.name)}"
         own.mkdir(parents=True, exist_ok=True)
+        if own != folder:
+            _write_json(own / "backtest.json", details[run.name])
         _write_sheet(own, span, run, runs, examined.get(run.name, Examined()), formats)
         progress(number, len(explained), f"tear sheet of {run.name}")
 
@@ -104,6 +108,11 @@ def _search(runs: Sequence[Run]) -> dict[str, Any]:
     if known.size < 2:
         return {}
     return {"trials": len(runs), "trial_variance": float(np.var(known, ddof=1))}
+
+
+def _write_json(path: Path, tree: Mapping[str, Any]) -> None:
+    text = json.dumps(tree, indent=1, default=_plain, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

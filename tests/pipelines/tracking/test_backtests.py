@@ -206,6 +206,24 @@ def test_many_models_and_configurations_are_one_table_by_net_return(opened, tmp_
     assert sorted(p.name for p in folder.iterdir()) == ["backtest.json", "runs.csv"]
 
 
+def test_of_several_explained_runs_each_has_a_folder_of_its_own(opened, tmp_path: Path) -> None:
+    folder = tmp_path / "several"
+    answer = ask(
+        opened(), "1", "buy_and_hold", extras=Extras(monte_carlo=50), reported=True, report=folder
+    )
+    assert "metrics" not in answer
+    names = [run["name"] for run in answer["runs"]]
+    assert sorted(names) == ["buy_and_hold", "model-1"]
+    for number, name in enumerate(names, 1):
+        own = folder / f"{number:02d}-{name.replace('_', '-')}"
+        told = json.loads((own / "backtest.json").read_text())
+        assert told["monte_carlo"]["paths"] == 50
+        assert told["metrics"]["total_return"] == answer["runs"][number - 1]["total_return"]
+        sheet = json.loads((own / "tear_sheet.json").read_text())
+        assert sheet["metrics"]["trials"] == 2
+        assert sheet["title"].startswith(name)
+
+
 def test_a_search_and_an_explained_run_say_the_same(opened) -> None:
     context = opened()
     thirteen = ",".join(str(round(0.05 + 0.01 * n, 2)) for n in range(13))
