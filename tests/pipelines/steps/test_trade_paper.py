@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -369,6 +370,32 @@ def test_a_paused_book_orders_nothing_more_and_the_others_go_on(world, frames) -
     control_book(context, START + 14 * HOUR, "resume", "all", "over", "ann")
     trade(context, 15, HOURS)
     assert grown(context, "model-1", 14) != []
+    assert context.ledger.verify() == []
+
+
+def test_a_book_that_the_engine_halted_is_seen_and_trades_again_once_a_person_resumes_it(
+    world,
+) -> None:
+    context = world(risk__reduce_at_drawdown=0.005, risk__flatten_at_drawdown=0.01)
+    trade(context, 1, 22)
+    halted = {b["book"]: b["halted"] for b in context.ledger.status(START + 22 * HOUR)["books"]}
+    # Model 1 lost less than the limit; no rule holds for buy and hold.
+    assert halted == {
+        "buy_and_hold": False, "ema_crossover": True, "model-1": False, "model-2": True,
+    }  # fmt: skip
+    told = control_book(context, START + 22 * HOUR, "resume", "all", "looked at it", "ann")
+    assert {b["book"] for b in told.detail["books"] if b["changed"]} == {
+        name for name, stopped in halted.items() if stopped
+    }
+    trade(context, 23, 23)
+    peaks = {
+        name: (row["equity"], row["state"]["money"]["peak"], row["state"]["conduct"]["halted"])
+        for name in halted
+        for row in ledger_frames(context, name)["equity"][-1:]
+    }
+    equity, peak, still_halted = peaks["ema_crossover"]
+    assert (Decimal(peak), still_halted) == (equity, 0)
+    assert peaks["buy_and_hold"][0] < Decimal(peaks["buy_and_hold"][1])
     assert context.ledger.verify() == []
 
 

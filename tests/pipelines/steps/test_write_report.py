@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import polars as pl
 import pytest
 import sqlalchemy as sa
@@ -109,6 +110,29 @@ def test_the_report_names_every_book_its_trades_and_the_failed_check(traded: Con
     assert "invented &lt;check&gt;" in page
     assert "balanced, chain intact" in page
     assert re.search(r"<b>[1-9]\d*</b>fills", page)
+
+
+def test_the_report_says_what_trading_cost_by_notional(traded: Context) -> None:
+    write_report(traded, AS_OF)
+    page = (traded.settings.home / "reports" / "2024-06-01.html").read_text()
+    costs = page.split("<h2>What trading cost</h2>")[1].split("</table>")[0]
+    engine = sa.create_engine(traded.databases.ledger, poolclass=sa.NullPool)
+    query = sa.text(
+        "SELECT f.* FROM fills f JOIN books b USING (book_id) WHERE b.name = 'buy_and_hold'"
+    )
+    with engine.connect() as connection:
+        fills = connection.execute(query).all()
+    weights = [float(fill.notional) for fill in fills]
+    means = [
+        np.average([getattr(fill, name) for fill in fills], weights=weights)
+        for name in ("slippage_bps", "spread_bps", "impact_bps", "fee_bps")
+    ]
+    row = costs.split("<td>buy_and_hold</td>")[1].split("</tr>")[0]
+    assert re.findall(r">([^<]+)</td>", row) == [
+        str(len(fills)),
+        *(f"{mean:+.2f}" for mean in means),
+    ]
+    assert means[3] == pytest.approx(10.0, abs=1e-3)
 
 
 def test_the_report_needs_nothing_from_elsewhere(traded: Context) -> None:
