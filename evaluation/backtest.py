@@ -208,7 +208,13 @@ def evaluate_all(
         Count the fills, which costs a little.
     progress : callable, optional
         Told (setups done, setups) from time to time.
+
+    Raises
+    ------
+    ValueError
+        If a capital is refused by `check_capital`.
     """
+    _check_capitals(inputs, setups)
     return _in_threads(
         lambda setup: _outcome(inputs, scores, setup, strategy, counting=counting),
         setups,
@@ -226,19 +232,18 @@ def backtest_all(
     threads: int = 2,
     progress: Progress | None = None,
 ) -> Iterator[BacktestResult]:
-    """Yield the explained result of one strategy under each setup; parameters as in `evaluate_all`.
-
-    Raises
-    ------
-    ValueError
-        If a capital is refused by `check_capital`.
-    """
+    """Yield the explained result of one strategy under each setup; otherwise as `evaluate_all`."""
+    _check_capitals(inputs, setups)
 
     def walk(setup: Setup) -> BacktestResult:
-        check_capital(inputs.panel, setup.initial_cash)
         return explain(_walk(inputs, scores, setup, strategy, recording=True), setup.initial_cash)
 
     return _in_threads(walk, setups, threads, progress)
+
+
+def _check_capitals(inputs: Inputs, setups: Sequence[Setup]) -> None:
+    for capital in {setup.initial_cash for setup in setups}:
+        check_capital(inputs.panel, capital)
 
 
 def _in_threads(

@@ -26,7 +26,7 @@ Progress = Callable[[int, int, str], None]
 class Examined:
     """The examinations of one run; None where one was not asked for.
 
-    `same_trades` is what its own fills would have earned under multiples of their costs, and
+    `not_examined` says why there is no Monte Carlo though it was asked for. `same_trades` is what its own fills would have earned under multiples of their costs, and
     `break_even` the multiple at which they earn nothing.
     """
 
@@ -42,7 +42,7 @@ class Examined:
 
     def as_json(self) -> dict[str, Any]:
         """Return what was examined, as JSON types: frames as rows."""
-        told: dict[str, Any] = {}
+        told: dict[str, Any] = {"not_examined": self.not_examined} if self.not_examined else {}
         if self.monte_carlo is not None:
             told["monte_carlo"] = {
                 **plain(self.monte_carlo.summary),

@@ -3,7 +3,7 @@ import math
 import polars as pl
 import pytest
 
-from evaluation.backtest import Setup, backtest, evaluate_all
+from evaluation.backtest import Setup, backtest, backtest_all, evaluate_all
 from evaluation.sensitivity import (
     PARAMETERS,
     cost_sensitivity,
@@ -146,5 +146,11 @@ def test_real_fills_fall_along_a_line_through_the_result(hand_made) -> None:
     assert break_even > 1 if total > 0 else not break_even > 1
 
 
-def test_a_setup_is_costs_risk_and_capital() -> None:
-    assert Setup._fields == ("costs", "risk", "initial_cash")
+def test_a_capital_beyond_the_engines_counts_is_refused_before_anything_is_walked(
+    hand_made, walked
+) -> None:
+    rich = [hand_made.setup, Setup(CostConfig(), RiskConfig(), 1e12)]
+    with pytest.raises(ValueError, match=r"capital 1e\+12 at ADA/USDT's price"):
+        evaluate_all(*walked, rich)
+    with pytest.raises(ValueError, match=r"capital 1e\+12"):
+        backtest_all(*walked, rich)

@@ -270,6 +270,13 @@ def test_every_examination_is_in_the_answer_and_on_the_sheet(opened, tmp_path: P
     assert sheet["sections"]["capacity"]
 
 
+def test_a_record_too_short_to_be_resampled_says_so(opened) -> None:
+    answer = ask(opened(), "1", end=TESTED + 5 * HOUR, extras=Extras(monte_carlo=10, stress=True))
+    assert "monte_carlo" not in answer
+    assert "needs 8 bar returns or more" in answer["not_examined"]
+    assert answer["stress"] == []
+
+
 def test_what_cannot_be_meant_is_refused_before_anything_is_traded(opened) -> None:
     context = opened()
     with pytest.raises(ConfigError, match="'hold' is neither champion"):
