@@ -27,6 +27,7 @@ from pipelines.prove.comparison import (
 )
 from pipelines.prove.rehearsal import Progress, rehearsal, rehearse
 from pipelines.tables import KEY
+from serving.allocation import history_bars_of
 from serving.books import FEATURES_READ, SCORES_READ
 from serving.scorer import score_frame
 
@@ -224,8 +225,12 @@ def _backtest(
     settings = context.settings
     step = timeframe_delta(settings.timeframe)
     until = pl.col("known_at") <= last
+    before = start - history_bars_of(settings.risk) * step
+    earlier = context.lake.read(
+        "bars", start=before, end=start, symbols=symbols, columns=_BARS_READ
+    ).filter(pl.col("venue") == settings.venue)
     return backtest(
-        history.bars.filter(until),
+        pl.concat([earlier, history.bars.filter(until)]).sort("symbol", "known_at"),
         history.features.filter(until),
         None if scores is None else scores.filter(until),
         costs=settings.costs,

@@ -24,6 +24,7 @@ from pipelines.steps.build_features import build_features, feature_names
 from pipelines.steps.score_bars import score_bars
 from pipelines.steps.trade_paper import trade_paper
 from pipelines.tables import BARS, FUNDING, Table
+from serving.allocation import history_bars_of
 
 Progress = Callable[[int, int, str], None]
 
@@ -82,9 +83,10 @@ def rehearse(
         The model whose book is traded beside the baselines.
     """
     step = timeframe_delta(own.settings.timeframe)
-    lookback = required_lookback(feature_names(own.settings)) * step
+    lookback = required_lookback(feature_names(own.settings))
+    lookback = max(lookback, history_bars_of(own.settings.risk))
     for table in (BARS, FUNDING):
-        _hand_over(original, own, table, start - lookback, start)
+        _hand_over(original, own, table, start - lookback * step, start)
     if model_version is not None:
         own.ledger.open_book(
             f"model-{model_version}",

@@ -79,6 +79,23 @@ def test_a_replay_through_the_ledger_is_the_backtest_of_its_bars(
     assert curve.height == 29
 
 
+def test_an_allocation_is_the_same_both_ways(context: Context) -> None:
+    risk = context.settings.risk.model_copy(
+        update={
+            "allocation": "risk_parity",
+            "allocation_lookback_bars": 168,
+            "allocation_every_bars": 6,
+            "no_trade_band": 0.0,
+        }
+    )
+    settings = context.settings.model_copy(update={"risk": risk})
+    with Context(settings, databases=context.databases) as other:
+        parity = prove_parity(other, TRAINED_AT + HOUR, END, model="1")
+    assert parity.passed, [book.differences.rows() for book in parity.books]
+    [model] = [book for book in parity.books if book.book == "model-1"]
+    assert model.tables["orders"].height > 0
+
+
 def test_nothing_of_a_rehearsal_is_left(context: Context) -> None:
     before = context.ledger.books()
     prove_parity(context, END - 3 * HOUR, END, model="none")
