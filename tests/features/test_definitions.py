@@ -3,7 +3,7 @@
 import itertools
 import math
 import statistics
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -280,6 +280,250 @@ def test_the_calendar_is_that_of_the_close(matrix) -> None:
     ]  # fmt: skip
 
 
+def test_the_clocks_of_funding_month_and_quarter_are_those_of_the_close(matrix) -> None:
+    row = matrix.filter(
+        (pl.col("symbol") == "BTC/USDT")
+        & (pl.col("known_at") == datetime(2024, 2, 1, 6, tzinfo=UTC))
+    ).row(0, named=True)
+    assert row["funding_clock"] == pytest.approx(0.25)
+    assert row["month_elapsed"] == pytest.approx(0.25 / 29)
+    assert row["quarter_elapsed"] == pytest.approx(31.25 / 91)
+    assert row["turn_of_month"] == 1.0
+    assert row["year_sin"] == pytest.approx(math.sin(2 * math.pi * 31.25 / 366), rel=1e-6)
+
+
+def test_the_noise_robust_estimators_are_their_formulas(matrix, eth) -> None:
+    r, c = returns(eth), np.log(eth["close"])
+
+    def two_scale(i: int) -> float:
+        slow = mean_of(lambda j: (c[j] - c[j - 5]) ** 2 / 5, i, 72)
+        fast = mean_of(lambda j: r[j] ** 2, i, 72)
+        return math.sqrt((slow - fast / 5) / (1 - 1 / 5))
+
+    check(column(matrix, "two_scale_vol_5_72"), two_scale, 77)
+
+    def parzen(x: float) -> float:
+        return 1 - 6 * x**2 + 6 * x**3 if x <= 0.5 else 2 * (1 - x) ** 3
+
+    def kernel(i: int) -> float:
+        lags = [mean_of(lambda j, k=k: r[j] * r[j - k], i, 168) for k in range(7)]
+        return math.sqrt(lags[0] + 2 * sum(parzen(k / 7) * lags[k] for k in range(1, 7)))
+
+    check(column(matrix, "kernel_vol_6_168"), kernel, 180)
+
+    def median(i: int) -> float:
+        middle = mean_of(lambda j: statistics.median(map(abs, r[j - 2 : j + 1])) ** 2, i, 72)
+        return math.sqrt(math.pi / (6 - 4 * math.sqrt(3) + math.pi) * middle)
+
+    check(column(matrix, "median_vol_72"), median, 76)
+
+
+def test_spreads_are_their_formulas(matrix, eth) -> None:
+    r, c = returns(eth), np.log(eth["close"])
+    h, low = np.log(eth["high"]), np.log(eth["low"])
+    middle = (h + low) / 2
+
+    def roll(i: int) -> float:
+        cov = np.cov(r[i - 167 : i + 1], r[i - 168 : i])[0, 1]
+        return -2 * math.copysign(math.sqrt(abs(cov)), cov)
+
+    check(column(matrix, "roll_spread_168"), roll, 170)
+
+    def abdi_ranaldo(i: int) -> float:
+        product = mean_of(lambda j: (c[j - 1] - middle[j - 1]) * (c[j - 1] - middle[j]), i, 168)
+        return 2 * math.copysign(math.sqrt(abs(product)), product)
+
+    check(column(matrix, "close_high_low_spread_168"), abdi_ranaldo, 169)
+
+    def pair(j: int) -> float:
+        high, bottom, before = eth["high"][j], eth["low"][j], eth["close"][j - 1]
+        gap = max(before - high, 0) + min(before - bottom, 0)
+        top, floor = math.log(high + gap), math.log(bottom + gap)
+        beta = (top - floor) ** 2 + (h[j - 1] - low[j - 1]) ** 2
+        gamma = (max(top, h[j - 1]) - min(floor, low[j - 1])) ** 2
+        k = 3 - 2 * math.sqrt(2)
+        alpha = (math.sqrt(2 * beta) - math.sqrt(beta)) / k - math.sqrt(gamma / k)
+        return max(2 * (math.exp(alpha) - 1) / (1 + math.exp(alpha)), 0)
+
+    check(column(matrix, "corwin_schultz_spread_24"), lambda i: mean_of(pair, i, 24), 25)
+
+
+def test_volume_profile_and_bulk_imbalance_are_their_formulas(matrix, eth) -> None:
+    volume, close, r = eth["volume"], eth["close"], returns(eth)
+    typical = [(a + b + c) / 3 for a, b, c in zip(eth["high"], eth["low"], close, strict=True)]
+    check(
+        column(matrix, "volume_below_72"),
+        lambda i: (
+            sum(volume[j] for j in range(i - 71, i + 1) if typical[j] < close[i])
+            / sum(volume[i - 71 : i + 1])
+        ),
+        72,
+    )
+
+    def bought(j: int) -> float:
+        z = r[j] / statistics.stdev(r[j - 47 : j + 1])
+        return volume[j] * (2 / (1 + math.exp(-z * math.pi / math.sqrt(3))) - 1)
+
+    check(
+        column(matrix, "vpin_48"),
+        lambda i: mean_of(lambda j: abs(bought(j)), i, 48) / mean_of(lambda j: volume[j], i, 48),
+        100,
+    )
+
+
+def test_hurst_entropy_and_fractional_difference_are_their_formulas(matrix, eth) -> None:
+    c = np.log(eth["close"])
+
+    def hurst(i: int) -> float:
+        lags = [1, 2, 4, 8, 16]
+        sizes = [mean_of(lambda j, k=k: abs(c[j] - c[j - k]), i, 336) for k in lags]
+        return np.polyfit(np.log(lags), np.log(sizes), 1)[0]
+
+    check(column(matrix, "hurst_336"), hurst, 352)
+
+    def entropy(i: int) -> float:
+        orders = [tuple(np.argsort(c[j - 2 : j + 1])) for j in range(i - 167, i + 1)]
+        shares = [orders.count(order) / 168 for order in set(orders)]
+        return -sum(p * math.log(p) for p in shares) / math.log(6)
+
+    check(column(matrix, "permutation_entropy_168"), entropy, 170)
+
+    def fractional(i: int) -> float:
+        weights = [1.0]
+        for k in range(1, 120):
+            weights.append(weights[-1] * (k - 1 - 0.4) / k)
+        weights[-1] -= sum(weights)
+        return sum(w * c[i - k] for k, w in enumerate(weights))
+
+    check(column(matrix, "fractional_difference_4_120"), fractional, 119)
+
+
+def test_haar_details_add_up_to_the_price_and_their_energies_to_one(matrix, eth) -> None:
+    c, r = np.log(eth["close"]), returns(eth)
+
+    def detail(i: int, level: int) -> float:
+        half = 2 ** (level - 1)
+        return (c[i - half + 1 : i + 1].mean() - c[i - 2 * half + 1 : i - half + 1].mean()) / 2
+
+    check(
+        column(matrix, "wavelet_detail_4_168"),
+        lambda i: detail(i, 4) / statistics.stdev(r[i - 167 : i + 1]),
+        168,
+    )
+    i = 500
+    smooth = c[i - 63 : i + 1].mean()
+    assert sum(detail(i, level) for level in range(1, 7)) + smooth == pytest.approx(c[i])
+    energy = [mean_of(lambda j, k=k: detail(j, k) ** 2, i, 168) for k in range(1, 7)]
+    shares = np.array(energy) / sum(energy)
+    for level in range(2, 7):
+        given = column(matrix, f"wavelet_energy_{level}_168")[i]
+        assert given == pytest.approx(shares[level - 1], rel=1e-5)
+    expected = -(shares * np.log(shares)).sum() / math.log(6)
+    assert column(matrix, "wavelet_entropy_168")[i] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_phase_of_a_pure_cycle_is_where_it_stands(make_bars) -> None:
+    bars = make_bars(400, ("BTC/USDT",))
+    turn = 2 * np.pi * np.arange(400) / 24
+    close = 100 * np.exp(np.cumsum(0.01 * np.cos(turn)))
+    prices = {name: pl.Series(close) for name in ("open", "high", "low", "close")}
+    matrix = build_matrix(bars.with_columns(**prices), timeframe=HOUR)
+    np.testing.assert_allclose(matrix["cycle_cos_24_168"][200:], np.cos(turn[200:]), atol=1e-5)
+    np.testing.assert_allclose(matrix["cycle_sin_24_168"][200:], np.sin(turn[200:]), atol=1e-5)
+
+
+def test_the_cloud_is_that_of_26_bars_ago(matrix, eth) -> None:
+    high, low, close = eth["high"], eth["low"], eth["close"]
+
+    def middle(i: int, window: int) -> float:
+        return (max(high[i - window + 1 : i + 1]) + min(low[i - window + 1 : i + 1])) / 2
+
+    def edges(i: int) -> tuple[float, float]:
+        return (middle(i - 26, 9) + middle(i - 26, 26)) / 2, middle(i - 26, 52)
+
+    def cloud(i: int) -> float:
+        top, bottom = max(edges(i)), min(edges(i))
+        return (max(close[i] - top, 0) + min(close[i] - bottom, 0)) / close[i]
+
+    check(column(matrix, "ichimoku_cloud_9_26_52"), cloud, 80)
+    check(
+        column(matrix, "ichimoku_thickness_9_26_52"),
+        lambda i: (edges(i)[0] - edges(i)[1]) / close[i],
+        80,
+    )
+
+
+def test_streaks_count_closes_in_one_direction(matrix, eth) -> None:
+    r = returns(eth)
+
+    def streak(i: int) -> float:
+        sign = math.copysign(1, r[i])
+        held = list(itertools.takewhile(lambda x: x * sign > 0, r[i::-1][:24]))
+        return sign * len(held)
+
+    check(column(matrix, "streak"), streak, 30)
+
+
+def test_a_pump_needs_price_and_volume(make_bars) -> None:
+    bars = make_bars(300, ("BTC/USDT",))
+    row = pl.int_range(pl.len())
+    spike = pl.when(row == 250)
+    jump = pl.when(row >= 250).then(1.2).otherwise(1.0)
+    prices = [(pl.col(name) * jump).alias(name) for name in ("high", "low", "close")]
+    loud = bars.with_columns(*prices, volume=spike.then(pl.col("volume") * 30).otherwise("volume"))
+    quiet = bars.with_columns(*prices)
+    scores = {}
+    for name, frame in (("loud", loud), ("quiet", quiet)):
+        matrix = build_matrix(frame, timeframe=HOUR, names=["pump_score_72", "pump_memory_72_24"])
+        scores[name] = matrix["pump_score_72"][250]
+        assert matrix["pump_memory_72_24"][260] >= scores[name]
+    assert scores["loud"] > 3
+    assert scores["quiet"] < 0.5 * scores["loud"]
+
+
+def test_the_five_states_by_rule_exclude_each_other(matrix) -> None:
+    names = [f"regime_{state}" for state in ("bull", "bear", "range", "storm", "calm")]
+    known = matrix.select(names).drop_nulls()
+    assert known.height > 500
+    assert known.sum_horizontal().to_list() == [1.0] * known.height
+
+
+def test_lead_and_downside_beta_are_their_formulas(matrix, eth, btc) -> None:
+    r, m = returns(eth), returns(btc)
+    check(
+        column(matrix, "btc_leads_1_168"),
+        lambda i: np.corrcoef(r[i - 167 : i + 1], m[i - 168 : i])[0, 1],
+        170,
+    )
+    check(
+        column(matrix, "btc_downside_beta_336"),
+        lambda i: (
+            sum(r[j] * m[j] for j in range(i - 335, i + 1) if m[j] < 0)
+            / sum(m[j] ** 2 for j in range(i - 335, i + 1) if m[j] < 0)
+        ),
+        337,
+    )
+
+
+def test_the_market_correlation_is_the_mean_over_pairs_when_volatilities_are_alike(
+    matrix, bars
+) -> None:
+    r = np.stack(
+        [
+            returns(bars.filter(pl.col("symbol") == symbol).to_dict(as_series=False))
+            for symbol in ("ADA/USDT", "BTC/USDT", "ETH/USDT")
+        ]
+    )
+    given = column(matrix, "market_correlation_168")
+    for i in range(200, N, 97):
+        held = r[:, i - 167 : i + 1]
+        cov = np.cov(held)
+        off = cov.sum() - np.trace(cov)
+        deviations = np.outer(*[np.sqrt(np.diag(cov))] * 2)
+        expected = off / (deviations.sum() - np.trace(deviations))
+        assert given[i] == pytest.approx(expected, rel=1e-5)
+
+
 # TA-Lib remembers from the first bar on; after 600 bars what is older than our cut has no weight left.
 TALIB = {
     "rsi_14": lambda b: talib.RSI(b["close"], 14) / 100,
@@ -294,8 +538,35 @@ TALIB = {
         talib.ULTOSC(b["high"], b["low"], b["close"], 7, 14, 28) / 100
     ),
     "stochastic_14": lambda b: talib.WILLR(b["high"], b["low"], b["close"], 14) / 100 + 1,
+    "williams_r_28": lambda b: talib.WILLR(b["high"], b["low"], b["close"], 28) / 100,
+    "chande_momentum_12": lambda b: _cutler(b["close"], 12),
+    "sma_gap_50_200": lambda b: np.log(talib.SMA(b["close"], 50) / talib.SMA(b["close"], 200)),
+    "directional_movement_14": lambda b: _over_sum(*_movements(b)),
+    "trix_15": lambda b: np.diff(_triple_mean(np.log(b["close"]), 15), prepend=np.nan),
     "trend_slope_24": lambda b: talib.LINEARREG_SLOPE(np.log(b["close"]), 24),
 }
+
+
+def _cutler(close: np.ndarray, window: int) -> np.ndarray:
+    change = np.diff(close, prepend=np.nan)
+    return _over_sum(
+        *(talib.SMA(np.nan_to_num(np.maximum(s * change, 0)), window) for s in (1, -1))
+    )
+
+
+def _movements(b: dict[str, np.ndarray]) -> list[np.ndarray]:
+    return [f(b["high"], b["low"], b["close"], 14) for f in (talib.PLUS_DI, talib.MINUS_DI)]
+
+
+def _over_sum(plus: np.ndarray, minus: np.ndarray) -> np.ndarray:
+    return (plus - minus) / (plus + minus)
+
+
+def _triple_mean(x: np.ndarray, span: int) -> np.ndarray:
+    for _ in range(3):
+        x = np.concatenate([np.full(span - 1, np.nan), talib.EMA(x, span)[span - 1 :]])
+        x[: span - 1] = x[span - 1]
+    return x
 
 
 @pytest.mark.parametrize("name", TALIB)

@@ -141,6 +141,40 @@ def test_the_mean_deviation_is_from_the_mean_at_the_windows_end(x, window) -> No
     assert same(kernels.window_deviation(x, mean, window, 1), expected)
 
 
+@given(series, st.lists(st.floats(-2, 2), min_size=1, max_size=12).map(np.array))
+def test_the_weighted_sum_needs_every_bar(x, weights) -> None:
+    given_sum = kernels.window_weighted_sum(x, weights)
+    for i in range(x.shape[1]):
+        held = x[0, max(0, i - weights.size + 1) : i + 1][::-1]
+        expected = float(held @ weights) if held.size == weights.size else NAN
+        assert given_sum[0, i] == pytest.approx(expected, rel=1e-9, abs=1e-9, nan_ok=True)
+
+
+@given(
+    st.lists(st.tuples(cells, st.floats(0, 5)), min_size=1, max_size=60),
+    windows,
+    st.floats(-500, 500),
+)
+def test_the_share_below_is_that_of_the_weight_at_lower_values(rows, window, level) -> None:
+    x, weight = (np.array([[row[k] for row in rows]]) for k in (0, 1))
+    given_share = kernels.window_share_below(x, np.full_like(x, level), weight, window)
+    for i in range(x.shape[1]):
+        held = [(v, w) for v, w in rows[max(0, i - window + 1) : i + 1] if not math.isnan(v)]
+        total = sum(w for _, w in held)
+        expected = sum(w for v, w in held if v < level) / total if total else NAN
+        assert given_share[0, i] == pytest.approx(expected, rel=1e-9, abs=1e-9, nan_ok=True)
+
+
+@given(st.lists(st.integers(-5, 5), min_size=2, max_size=70), st.integers(0, 99))
+def test_ranks_are_the_same_counted_and_sorted(values, seed) -> None:
+    x = np.array(values, np.float64)[:, None]
+    order = np.argsort(np.random.default_rng(seed).random(x.size))
+    below = [sum(v < w for v in values) for w in values]
+    equal = [values.count(w) for w in values]
+    expected = [(b + (e - 1) / 2) / (len(values) - 1) for b, e in zip(below, equal, strict=True)]
+    np.testing.assert_allclose(kernels.rank_across(x[order])[:, 0], np.array(expected)[order])
+
+
 def test_ranks_run_from_zero_to_one_with_ties_averaged() -> None:
     x = np.array([[1.0, 5.0, NAN, 2.0], [2.0, 5.0, 7.0, 2.0], [3.0, 9.0, NAN, NAN]])
     expected = [[0.0, 0.25, NAN, 0.5], [0.5, 0.25, NAN, 0.5], [1.0, 1.0, NAN, NAN]]
