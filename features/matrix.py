@@ -24,6 +24,8 @@ KEY = ("venue", "symbol", "known_at")
 CHUNK_CELLS = 1 << 16
 # The same for features that see all symbols, whose pieces are spans of time.
 PANEL_CELLS = 1 << 18
+# Pieces shorter than a few lookbacks would spend their time on the bars before.
+PANEL_LOOKBACKS = 4
 # Pieces worked on at once; the kernels run outside Python's lock.
 THREADS = min(numba.config.NUMBA_NUM_THREADS, 8)  # type: ignore[attr-defined]
 
@@ -170,8 +172,7 @@ class _Panel:
         self, lookback: int
     ) -> Iterator[tuple["_Panel", npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
         """Iterate over spans of time with `lookback` bars before: (part, kept there, rows here)."""
-        # Pieces shorter than a few lookbacks would spend their time on the bars before.
-        size = max(PANEL_CELLS // max(len(self.symbols), 1), 4 * lookback)
+        size = max(PANEL_CELLS // max(len(self.symbols), 1), PANEL_LOOKBACKS * lookback, 1)
         first = int(self.numbers.min()) if self.numbers.size else 0
         for begin in range(first, first + self.span, size):
             held = np.flatnonzero(

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from features import matrix as matrix_module
 from features.grid import Grid
 from features.kernels import Array
 from features.matrix import build_matrix, compute
@@ -45,6 +46,18 @@ def test_no_bars_give_no_rows_with_all_columns(make_bars) -> None:
     matrix = build_matrix(make_bars(10).clear(), timeframe=HOUR, names=SOME)
     assert matrix.shape == (0, 7)
     assert matrix.dtypes[3:] == [pl.Float32()] * 4
+
+
+def test_pieces_and_threads_do_not_show_in_the_values(make_bars, monkeypatch) -> None:
+    bars = make_bars(1600).sample(fraction=0.99, shuffle=True, seed=5)
+    whole = build_matrix(bars, timeframe=HOUR)
+    monkeypatch.setattr(matrix_module, "CHUNK_CELLS", 1000)
+    monkeypatch.setattr(matrix_module, "PANEL_CELLS", 600)
+    monkeypatch.setattr(matrix_module, "PANEL_LOOKBACKS", 0)
+    for threads in (1, 3):
+        monkeypatch.setattr(matrix_module, "THREADS", threads)
+        pieces = build_matrix(bars, timeframe=HOUR)
+        assert pieces.equals(whole)
 
 
 def test_order_flow_is_null_where_the_venue_has_none(make_bars) -> None:
