@@ -1,99 +1,17 @@
-from datetime import timedelta
+"""The order of events inside a bar, decided and filled by hand."""
 
 import numpy as np
 import pytest
+from one_symbol import CALM, COSTS, HOUR, RISK, orders_of, walk
 
-from serving.config import CostConfig, RiskConfig
+from serving.controls import LIQUIDATE, PAUSE, RUN, Controls, no_controls
 from serving.engine import run
 from serving.limits import limits_of
 from serving.market import Market
+from serving.risk.names import ASSET_CAP
 from serving.signals import Signals
-from serving.state import CASH, EQUITY, FUNDING, SCALE, new_state
-from serving.tape import FILLS, KINDS, MARKET, ORDERS, STOP_LOSS, new_tape
-
-HOUR = timedelta(hours=1)
-# One per mille of slippage and of fee, no impact: every number below can be done by hand.
-COSTS = CostConfig(
-    slippage_model="fixed",
-    slippage_rate=0.0,
-    spread_rate=0.002,
-    taker_fee_rate=0.001,
-    participation_cap=0.5,
-)
-RISK = RiskConfig(
-    no_trade_band=0.0,
-    minimum_weight_change=0.0,
-    max_asset_weight=1.0,
-    volatility_target=100.0,
-    risk_per_trade=1.0,
-    stop_cooldown_bars=2,
-    ramp_start=1.0,
-    max_portfolio_heat=10.0,
-    max_correlated_weight=10.0,
-    daily_loss_limit=1.0,
-    weekly_loss_limit=1.0,
-    monthly_loss_limit=1.0,
-    reduce_at_drawdown=1.0,
-    flatten_at_drawdown=1.0,
-)
-
-
-def walk(
-    bars,
-    desired,
-    *,
-    stop_fraction=0.05,
-    risk=RISK,
-    costs=COSTS,
-    lot=1,
-    tick=0.0,
-    minimum=0,
-    funding=None,
-    contract=False,
-    calendar=None,
-    controls=None,
-):
-    """Walk one symbol; `bars` are (open, high, low, close, volume) or None for a missing bar."""
-    table = np.array([b or (np.nan,) * 5 for b in bars], np.float64)
-    columns = [table[:, [i]].copy() for i in range(5)]
-    shape = columns[0].shape
-    rates = np.zeros(shape) if funding is None else np.array(funding, np.float64).reshape(shape)
-    market = Market(
-        *columns,
-        rates,
-        np.array([lot], np.int64),
-        np.array([tick]),
-        np.array([minimum], np.int64),
-        np.array([contract]),
-        np.zeros(len(bars), np.int64) if calendar is None else np.array(calendar, np.int64),
-    )
-    unknown = np.full(shape, np.nan)
-    signals = Signals(
-        np.array(desired, np.float64).reshape(shape),
-        unknown,
-        unknown.copy(),
-        np.full(shape, 0.01),
-        np.full(shape, stop_fraction),
-        unknown.copy(),
-        unknown.copy(),
-    )
-    state, tape = new_state(1, 1000), new_tape(len(bars), 1, recording=True)
-    run(market, signals, state, limits_of(costs, risk, HOUR), tape, controls)
-    fills = [
-        (
-            int(row["bar"]),
-            KINDS[row["kind"]],
-            row["quantity"] / SCALE,
-            round(float(row["price"]), 9),
-            row["notional"] / SCALE,
-            row["fee"] / SCALE,
-        )
-        for row in tape.fills[: tape.used[FILLS]]
-    ]
-    return state, tape, fills
-
-
-CALM = (100.0, 101.0, 99.0, 100.0, 1e6)
+from serving.state import CASH, EQUITY, SCALE, SIGNAL, new_state
+from serving.tape import KINDS, MARKET, ORDERS, STOP_LOSS, new_tape
 
 
 def test_an_order_fills_at_the_next_open_with_slippage_and_fee() -> None:
@@ -210,10 +128,38 @@ def test_a_position_older_than_its_limit_is_closed_at_the_next_open() -> None:
     assert [f[:3] for f in fills] == [(1, "market", 5.0), (3, "market", -5.0)]
 
 
-def test_funding_moves_cash_by_the_value_at_the_close() -> None:
-    state, _, fills = walk([CALM, CALM], [0.5, np.nan], funding=[0.0, 0.001])
-    assert fills[1][1] == "funding"
-    assert state.money[FUNDING] == round(5 * 100 * 0.001 * SCALE)
+def test_a_wish_of_the_other_sign_closes_first_and_flips_a_bar_later() -> None:
+    risk = RISK.model_copy(update={"allow_shorts": True})
+    _, tape, fills = walk([CALM] * 4, [0.5, -0.5, -0.5, np.nan], risk=risk, contract=True)
+    assert [f[:2] for f in fills] == [(1, "market"), (2, "market"), (3, "market")]
+    assert fills[1][2] == -5.0
+    assert fills[2][2] < 0
+    assert tape.targets[:3, 0].tolist() == [0.5, 0.0, -0.5]
+
+
+def test_an_order_names_the_rule_that_shaped_it() -> None:
+    risk = RISK.model_copy(update={"max_asset_weight": 0.3})
+    _, tape, _ = walk([CALM, CALM], [0.5, np.nan], risk=risk)
+    assert tape.orders["cause"][0] == tape.fills["cause"][0] == ASSET_CAP
+    _, tape, _ = walk([CALM, CALM], [0.5, np.nan])
+    assert tape.orders["cause"][0] == tape.fills["cause"][0] == SIGNAL
+
+
+def test_a_paused_book_keeps_what_it_has_and_a_liquidated_one_does_not() -> None:
+    for rules_apply in (True, False):
+        for mode, sold in ((PAUSE, []), (LIQUIDATE, [-2.0])):
+            controls = Controls(np.array([RUN, mode, mode]), np.zeros(3, np.bool_))
+            _, _, fills = walk(
+                [CALM] * 3, [0.2, 0.8, 0.8], controls=controls, rules_apply=rules_apply
+            )
+            assert [f[2] for f in fills] == [2.0, *sold]
+
+
+def test_nothing_is_ordered_while_an_exit_goes_on() -> None:
+    crash = (90.0, 91.0, 80.0, 85.0, 4.0)
+    controls = Controls(np.array([RUN, RUN, LIQUIDATE, RUN]), np.zeros(4, np.bool_))
+    _, tape, _ = walk([CALM, CALM, crash, CALM], [0.5, np.nan, 0.9, np.nan], controls=controls)
+    assert [o[:2] for o in orders_of(tape)] == [(0, "market"), (2, "stop_loss"), (3, "stop_loss")]
 
 
 def test_a_tape_that_does_not_record_gives_the_same_curve() -> None:
@@ -252,6 +198,8 @@ def test_arrays_that_do_not_fit_each_other_are_refused() -> None:
         run(market, Signals(*[one] * 7), state, limits, tape)
     with pytest.raises(ValueError, match="differ in shape"):
         run(market, Signals(one.T[:, :0], *[one] * 6), state, limits, tape)
+    with pytest.raises(ValueError, match="controls of 2 bars do not fit 1 bars"):
+        run(market, Signals(*[one] * 7), new_state(1, 1000), limits, tape, no_controls(2))
 
 
 def test_an_equity_beyond_exact_counts_is_refused() -> None:
