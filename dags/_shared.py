@@ -15,7 +15,10 @@ CRON |= {"4h": "0 */4 * * *", "1d": "0 0 * * *"}
 # What a step writes. Each asset is named here and nowhere else: a second URI for a name would make it
 # inactive.
 OUTLETS = {
-    "ingest_bars": [Asset(name="bars", uri="hourglass://lake/bars")],
+    "ingest_bars": [
+        Asset(name="bars", uri="hourglass://lake/bars"),
+        Asset(name="funding", uri="hourglass://lake/funding"),
+    ],
     "check_bars": [Asset(name="quality", uri="hourglass://lake/quality")],
     "build_features": [Asset(name="features", uri="hourglass://lake/features")],
     "score_bars": [Asset(name="scores", uri="hourglass://lake/scores")],

@@ -150,14 +150,20 @@ def backtest(
     return explain(walk, initial_cash)
 
 
-def prepare(bars: pl.DataFrame, features: pl.DataFrame, *, timeframe: timedelta) -> Inputs:
+def prepare(
+    bars: pl.DataFrame,
+    features: pl.DataFrame,
+    *,
+    timeframe: timedelta,
+    funding: pl.DataFrame | None = None,
+) -> Inputs:
     """Return the arrays that all evaluations of one span share; errors as in `backtest`.
 
     `inputs.panel.locate(frame)` gives (row, bar, symbol) of the rows of any keyed frame, once; each
     trial then writes its predictions with `expected_return[bar, symbol] = prediction[row]`. The
     windows of an allocation begin with the span.
     """
-    return build_inputs(bars, features, timeframe=timeframe, history_bars=0)
+    return build_inputs(bars, features, timeframe=timeframe, funding=funding, history_bars=0)
 
 
 def evaluate(

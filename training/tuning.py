@@ -77,8 +77,11 @@ def engine_earnings(
     risk: RiskConfig,
     initial_cash: float,
     timeframe: timedelta,
+    funding: pl.DataFrame | None = None,
 ) -> Earn:
     """Return a function from expected returns of the rows `keys` to the engine's net log return.
+
+    The capital ramp is left out: it says how far a new book is trusted, not what a model is worth.
 
     Parameters
     ----------
@@ -86,8 +89,13 @@ def engine_earnings(
         Of the span that is traded; turned into arrays once, for all trials.
     keys : polars.DataFrame
         symbol and known_at of the rows that are scored.
+    costs, risk, initial_cash, timeframe
+        As the books are configured.
+    funding : polars.DataFrame, optional
+        What contracts paid over the span; by default nothing.
     """
-    inputs = prepare(bars, features, timeframe=timeframe)
+    inputs = prepare(bars, features, timeframe=timeframe, funding=funding)
+    risk = risk.model_copy(update={"ramp_start": 1.0})
     row, bar, symbol = inputs.panel.locate(keys)
     shape = (inputs.panel.bars, len(inputs.panel.symbols))
 

@@ -71,7 +71,7 @@ def train_command(
         typer.Option(
             "--at-version",
             metavar="TABLE=N",
-            help="Read bars or features as of this version of the table, e.g. bars=12.",
+            help="Read bars, features or funding as of this version, e.g. bars=12.",
         ),
     ] = None,
 ) -> None:
@@ -93,9 +93,9 @@ def _table_versions(given: list[str]) -> dict[str, int]:
     versions = {}
     for text in given:
         table, _, number = text.partition("=")
-        if table not in ("bars", "features") or not number.isdigit():
+        if table not in ("bars", "features", "funding") or not number.isdigit():
             raise ConfigError(
-                f"--at-version {text!r} does not name a version of bars or features",
+                f"--at-version {text!r} does not name a version of bars, features or funding",
                 remedy="write it as bars=12; the training's MLflow run says what it read",
             )
         versions[table] = int(number)

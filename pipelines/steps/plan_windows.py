@@ -39,7 +39,7 @@ def plan_windows(
     The search sees the inner folds of the oldest training span only; the outer test windows stay
     untouched. `detail` names the `training_id` and the numbers of the windows, for `run_window`.
 
-    Reads: bars, features (up to `as_of`; at `versions` of the tables, by default the newest).
+    Reads: bars, features, of contracts funding (up to `as_of`; at `versions` of the tables, by default the newest).
     Writes: the MLflow parent run (plan, search, settings, datasets), the Optuna study.
     Re-run: finds the run by (as_of, configuration, data) and goes on where it stopped: finished
     trials count, a planned training is left as it is. Runs of killed trainings are closed.
@@ -150,6 +150,7 @@ def _engine(context: Context, inputs: Inputs, panel: Panel, test: Rows) -> Earn:
         risk=settings.risk,
         initial_cash=settings.books.initial_cash,
         timeframe=step,
+        funding=fold.funding,
     )
 
 

@@ -19,6 +19,7 @@ from pipelines.clock import format_instant, parse_instant, timeframe_delta
 from pipelines.context import Context
 from pipelines.errors import ContractViolation
 from pipelines.settings import Settings
+from pipelines.symbols import is_contract
 from training.config import LabelConfig, TrainingConfig
 from training.panel import Panel, build_panel
 from training.walk_forward import Window, history_needed
@@ -32,15 +33,17 @@ _NOT_READ_BY_THE_FIT = frozenset({"ingested_at"})
 
 @dataclass(frozen=True)
 class Inputs:
-    """The rows that a training reads: bars (with a run-up for volatility) and features."""
+    """The rows that a training reads: bars (with a run-up for volatility), features, funding paid."""
 
     bars: pl.DataFrame
     features: pl.DataFrame
+    funding: pl.DataFrame | None = None
 
     def digest(self) -> str:
         """Return the SHA-256 of all values read; audit columns aside."""
         total = hashlib.sha256()
-        for frame in (self.bars, self.features):
+        frames = (self.bars, self.features, *([] if self.funding is None else [self.funding]))
+        for frame in frames:
             for column in frame.get_columns():
                 if column.name not in _NOT_READ_BY_THE_FIT:
                     total.update(column.name.encode())
@@ -69,12 +72,14 @@ class Inputs:
             initial_cash=settings.books.initial_cash,
             timeframe=timeframe_delta(settings.timeframe),
             strategy=strategy,
+            funding=self.funding,
         )
 
     def between(self, start: datetime, end: datetime) -> "Inputs":
         """Return the rows with `start < known_at <= end`."""
         inside = (pl.col("known_at") > start) & (pl.col("known_at") <= end)
-        return Inputs(self.bars.filter(inside), self.features.filter(inside))
+        funding = None if self.funding is None else self.funding.filter(inside)
+        return Inputs(self.bars.filter(inside), self.features.filter(inside), funding)
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,8 @@ def read_inputs(
             f"{format_instant(as_of)}; nothing was trained",
             remedy="run `hourglass backfill` and `hourglass build-features` first",
         )
-    return Inputs(read("bars", start - run_up), features)
+    funding = read("funding", start) if "funding" in versions else None
+    return Inputs(read("bars", start - run_up), features, funding)
 
 
 def read_panel(context: Context, plan: TrainingPlan) -> tuple[Inputs, Panel]:
@@ -161,7 +167,8 @@ def current_versions(context: Context) -> dict[str, int]:
     ContractViolation
         If one of them does not exist.
     """
-    versions = {table: context.lake.version(table) for table in ("bars", "features")}
+    paid = ["funding"] if any(map(is_contract, context.settings.universe)) else []
+    versions = {table: context.lake.version(table) for table in ("bars", "features", *paid)}
     absent = [table for table, version in versions.items() if version is None]
     if absent:
         raise ContractViolation(
