@@ -165,13 +165,16 @@ def test_5_a_signal_becomes_an_order_once_the_risk_rules_have_cut_it(world: Worl
     assert signal.desired_weight == 1 / 3
     # One position may bring 30 % of volatility a year; a year has 8,760 hours.
     allowed = 0.30 / math.sqrt(8760) / world.lake("features")["realised_vol_72"]
-    [cut] = world.ledger(risk_events, known_at=CLOSE, symbol="BTC/USDT")
-    assert (cut.rule, cut.asked) == ("volatility_target", 1 / 3)
-    assert cut.allowed == pytest.approx(allowed)
+    cuts = {c.rule: c for c in world.ledger(risk_events, known_at=CLOSE, symbol="BTC/USDT")}
+    assert set(cuts) == {"volatility_target", "capital_ramp"}
+    cut, ramp = cuts["volatility_target"], cuts["capital_ramp"]
+    assert (cut.asked, cut.allowed) == (1 / 3, pytest.approx(allowed))
+    # A new book starts with half its size and earns the rest.
+    assert (ramp.asked, ramp.allowed) == (cut.allowed, cut.allowed / 2)
     [order] = world.ledger(orders, symbol="BTC/USDT")
     assert (order.known_at, order.valid_until, order.side) == (CLOSE, NEXT_CLOSE, "buy")
-    assert order.target_weight == cut.allowed
-    lots = math.floor(allowed * 100_000 / world.lake("bars")["close"] / 0.00001)
+    assert order.target_weight == ramp.allowed
+    lots = math.floor(allowed / 2 * 100_000 / world.lake("bars")["close"] / 0.00001)
     assert float(order.quantity) == pytest.approx(lots * 0.00001, abs=1e-9)
 
 
@@ -185,7 +188,7 @@ def test_6_the_order_fills_at_the_next_open_and_pays_slippage_and_fee(world: Wor
     middle = (bar["high"] + bar["low"]) / 2
     sigma = (bar["high"] - bar["low"]) / middle / (2 * math.sqrt(math.log(2)))
     impact = costs.impact_coefficient * sigma * math.sqrt(quantity / bar["volume"])
-    price = math.ceil(bar["open"] * (1 + costs.slippage_rate + impact) * 100) / 100
+    price = math.ceil(bar["open"] * (1 + costs.spread_rate / 2 + impact) * 100) / 100
     assert fill.price == pytest.approx(price, abs=1e-8)
     assert float(fill.notional) == pytest.approx(quantity * price, abs=1e-8)
     assert float(fill.fee) == pytest.approx(quantity * price * costs.taker_fee_rate, abs=1e-8)

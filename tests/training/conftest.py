@@ -11,7 +11,13 @@ from training.config import TrainingConfig
 
 HOUR = timedelta(hours=1)
 START = datetime(2024, 1, 1, tzinfo=UTC)
-NAMES = ["realised_vol_72", "atr_14", "ema_gap_24_96"]
+NAMES = [
+    "realised_vol_72",
+    "atr_14",
+    "ema_gap_24_96",
+    "btc_correlation_168",
+    "vol_ratio_24_168",
+]
 
 
 def small_market(days=40, symbols=("AAA/USDT", "BBB/USDT", "CCC/USDT"), seed=7):
