@@ -37,6 +37,8 @@ class _Fields(AttributeTemplate):
     key = Reference
 
     def generic_resolve(self, reference: Reference, field: str) -> Any:  # type: ignore[override]
+        if field not in reference.target.fields:
+            return None
         kind = reference.target[reference.target.fields.index(field)]
         return Reference(kind) if isinstance(kind, types.BaseNamedTuple) else kind
 
