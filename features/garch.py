@@ -75,7 +75,8 @@ def filter_variance(
     Returns
     -------
     tuple of float64 arrays [symbols, bars]
-        NaN where a block has fewer than 95 % of the returns it is fitted on, or they are all zero.
+        NaN where fewer than 95 % of the returns are there that the fit, or the filter so far, looks
+        at, and where all of the fit are zero.
     """
     rows, n = r.shape
     now, ahead, level = np.full_like(r, np.nan), np.full_like(r, np.nan), np.full_like(r, np.nan)
@@ -102,7 +103,8 @@ def filter_variance(
                 before = h
                 if not np.isnan(r[row, i]):
                     h = (1 - a - b) * target + a * r[row, i] ** 2 + b * h
-                if i >= first:
+                    count += i >= first
+                if i >= first and count >= COVERAGE * (i - begin + 1):
                     now[row, i], ahead[row, i], level[row, i] = before, h, target
     return now, ahead, level
 

@@ -66,13 +66,15 @@ def filter_states(r: Array, start: int, block: int) -> tuple[Array, Array, Array
             if np.isnan(scale):
                 continue
             _fit(past, scale, mean, spread, move)
+            count = 0
             for k in range(STATES):
                 log_spread[k], belief[k] = np.log(spread[k]), 1 / STATES
             for i in range(begin, min(first + block, n)):
                 _moved(belief, move, following)
                 _weigh(r[row, i], mean, spread, log_spread, density)
                 _conditioned(following, density, belief)
-                if i < first:
+                count += not np.isnan(r[row, i])
+                if i < first or count < COVERAGE * (i - first + 2 * block + 1):
                     continue
                 _moved(belief, move, following)
                 calm[row, i], storm[row, i] = belief[0], belief[STATES - 1]

@@ -90,7 +90,7 @@ def force(grid: Grid, span: int) -> Array:
     return ratio(grid.ema(pushed, span), grid.ema(turnover, span))
 
 
-@feature(windows=(24, 72), lookback=lambda window: window)
+@feature(windows=(24, 168), lookback=lambda window: window)
 def vwap_distance(grid: Grid, window: int) -> Array:
     """Log distance of the close from the volume-weighted price of {window} bars [log return]"""
     vwap = ratio(grid.mean(grid.turnover, window), grid.mean(grid.volume, window))

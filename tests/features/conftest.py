@@ -58,12 +58,22 @@ def _make_bars() -> MakeBars:
 
 
 @pytest.fixture
+def bars_of_2018(market_folder: Path) -> pl.DataFrame:
+    """Bitcoin and ether from January to March 2018, with the venue's 33 hours without a bar."""
+    span = (datetime(2018, 1, 1, tzinfo=UTC), datetime(2018, 4, 1, tzinfo=UTC))
+    return pl.concat(_real(market_folder, base, span) for base in ("BTC", "ETH"))
+
+
+@pytest.fixture
 def real_bars(market_folder: Path) -> pl.DataFrame:
     """Five real pairs, January to April 2021, gaps as they were; taker volume of two of them."""
     return pl.concat(_real(market_folder, base) for base in ("ADA", "BTC", "ETH", "LTC", "XRP"))
 
 
-def _real(folder: Path, base: str) -> pl.DataFrame:
+SPAN = (datetime(2021, 1, 1, tzinfo=UTC), datetime(2021, 5, 1, tzinfo=UTC))
+
+
+def _real(folder: Path, base: str, span: tuple[datetime, datetime] = SPAN) -> pl.DataFrame:
     frame = pl.read_parquet(folder / "ohlcv_1h" / "binance_spot" / f"{base}USDT.parquet")
     known_at = pl.col("open_time").cast(pl.Datetime("us", "UTC")) + HOUR
     return frame.select(
@@ -73,8 +83,4 @@ def _real(folder: Path, base: str) -> pl.DataFrame:
         "open", "high", "low", "close", "volume", "quote_volume",
         pl.col("trades").cast(pl.Int64),
         pl.col("taker_buy_base").alias("taker_buy_volume"),
-    ).filter(
-        pl.col("known_at").is_between(
-            datetime(2021, 1, 1, tzinfo=UTC), datetime(2021, 5, 1, tzinfo=UTC)
-        )
-    )  # fmt: skip
+    ).filter(pl.col("known_at").is_between(*span))  # fmt: skip

@@ -110,6 +110,21 @@ def test_the_laws_of_time_hold_on_real_bars_with_their_gaps(real_bars: pl.DataFr
     assert proof.prove(registered(), real_bars, timeframe=HOUR) == []
 
 
+@pytest.mark.market
+def test_an_outage_of_a_day_and_a_half_is_lived_through_by_the_gap_policy(bars_of_2018) -> None:
+    known = bars_of_2018.filter(pl.col("symbol") == "BTC/USDT")["known_at"].sort()
+    after = known.filter(known.diff() == known.diff().max())[0]
+    assert known.diff().max() == 34 * HOUR
+    assert proof.prove(registered(), bars_of_2018, timeframe=HOUR) == []
+    matrix = build_matrix(bars_of_2018, timeframe=HOUR).filter(pl.col("symbol") == "BTC/USDT")
+    first = matrix.filter(pl.col("known_at") == after)
+    held = {one.name for one in registered() if first[one.name][0] is not None}
+    # What still has a value there looks at this bar alone, or at so many that 33 are within 5 %.
+    assert max(one.lookback for one in registered() if one.name in held and one.lookback < 640) == 1
+    day = matrix.filter(pl.col("known_at").is_between(after, after + 25 * HOUR))
+    assert day["realised_vol_24"].is_null().to_list() == [True] * 23 + [False] * 3
+
+
 def centred_window() -> pl.Expr:
     """Mean of the bars around this one [quote]"""
     return pl.col("close").rolling_mean(9, center=True)
