@@ -176,6 +176,12 @@ class Grid:
         return self.log_close - self.lag(self.log_close, 1)
 
     @series
+    def squared_return(self) -> Array:
+        """Square of the one-bar log return [squared log return]."""
+        squares: Array = self.log_return**2
+        return squares
+
+    @series
     def typical(self) -> Array:
         """Mean of high, low and close [quote]."""
         return (self.high + self.low + self.close) / 3
@@ -184,6 +190,11 @@ class Grid:
     def turnover(self) -> Array:
         """Volume at the typical price [quote], also where the venue has no quote volume."""
         return self.volume * self.typical
+
+    @series
+    def log_turnover(self) -> Array:
+        """Natural logarithm of one and the turnover [log quote]."""
+        return np.log1p(self.turnover)
 
     @series
     def true_range(self) -> Array:

@@ -28,7 +28,7 @@ def return_surprise(grid: Grid, window: int) -> Array:
 @feature(windows=(72,), lookback=lambda window: window + 1, bounds=(-_MOST, _MOST))
 def volume_surprise(grid: Grid, window: int) -> Array:
     """Log turnover of the bar against the {window} before it, at most 20 [standard deviations]"""
-    return _surprise(grid, grid.once(_log_turnover), window)
+    return _surprise(grid, grid.log_turnover, window)
 
 
 @feature(windows=(72,), lookback=lambda window: window + 2, bounds=(-_MOST, _MOST))
@@ -60,14 +60,10 @@ def pump_reversal(grid: Grid, rise: int, window: int) -> Array:
 @feature(windows=((168, 168),), lookback=lambda habit, window: habit + window + 1, bounds=_SHARE)
 def spike_share(grid: Grid, habit: int, window: int) -> Array:
     """Share of the squared returns of {window} bars in those beyond three deviations of the {habit} before [fraction]"""
-    z, squares = grid.once(return_surprise, habit), grid.log_return**2
+    z, squares = grid.once(return_surprise, habit), grid.squared_return
     squares = np.where(np.isfinite(z), squares, np.nan)
     spikes = np.where(np.abs(z) > _SPIKE, squares, squares * 0)
     return np.minimum(ratio(grid.mean(spikes, window), grid.mean(squares, window)), 1)
-
-
-def _log_turnover(grid: Grid) -> Array:
-    return np.log1p(grid.turnover)
 
 
 def _surprise(grid: Grid, x: Array, window: int) -> Array:
@@ -78,5 +74,5 @@ def _surprise(grid: Grid, x: Array, window: int) -> Array:
 
 def _scores(grid: Grid, window: int) -> Array:
     z = ratio(grid.log_return, grid.lag(grid.std(grid.log_return, window), 1))
-    volume = np.maximum(_surprise(grid, grid.once(_log_turnover), window), 0)
+    volume = np.maximum(_surprise(grid, grid.log_turnover, window), 0)
     return np.sign(z) * np.minimum(np.minimum(np.abs(z), volume), _MOST)

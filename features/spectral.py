@@ -32,7 +32,7 @@ _LEVELS = 6
 def cycle_power(grid: Grid, period: int, window: int) -> Array:
     """Share of the squared returns of {window} bars in a cycle of {period} bars [fraction]"""
     along, across = grid.once(_bin, period, window)
-    return ratio(along**2 + across**2, grid.mean(grid.once(_squares), window))
+    return ratio(along**2 + across**2, grid.mean(grid.squared_return, window))
 
 
 @feature(
@@ -86,11 +86,6 @@ def wavelet_entropy(grid: Grid, window: int) -> Array:
 
 def _angle(grid: Grid, period: int) -> Array:
     return 2 * np.pi * (grid.numbers % period) / period
-
-
-def _squares(grid: Grid) -> Array:
-    squares: Array = grid.log_return**2
-    return squares
 
 
 def _bin(grid: Grid, period: int, window: int) -> tuple[Array, Array]:

@@ -37,7 +37,7 @@ def realised_vol(grid: Grid, window: int) -> Array:
 @feature(windows=(33,), lookback=lambda span: ema_window(span) + 1, bounds=_NOT_NEGATIVE)
 def ewma_vol(grid: Grid, span: int) -> Array:
     """Root of the exponential mean of squared returns, span {span} bars [log return per bar]"""
-    return np.sqrt(grid.ema(grid.once(_squared), span))
+    return np.sqrt(grid.ema(grid.squared_return, span))
 
 
 @feature(windows=(24,), lookback=lambda window: window, bounds=_NOT_NEGATIVE)
@@ -133,13 +133,13 @@ def vol_z(grid: Grid, short: int, long: int) -> Array:
 @feature(windows=(24, 168), lookback=lambda window: window + 1, bounds=_SHARE)
 def downside_share(grid: Grid, window: int) -> Array:
     """Share of the squared returns of {window} bars that comes from falling bars [fraction]"""
-    return ratio(grid.mean(grid.once(_falling), window), grid.mean(grid.once(_squared), window))
+    return ratio(grid.mean(grid.once(_falling), window), grid.mean(grid.squared_return, window))
 
 
 @feature(windows=(72,), lookback=lambda window: window + 1, bounds=_NOT_NEGATIVE)
 def good_vol(grid: Grid, window: int) -> Array:
     """Root of the mean squared return of rising bars, over all {window} bars [log return per bar]"""
-    rising = grid.once(_squared) - grid.once(_falling)
+    rising = grid.squared_return - grid.once(_falling)
     return np.sqrt(grid.mean(rising, window))
 
 
@@ -153,7 +153,7 @@ def bad_vol(grid: Grid, window: int) -> Array:
 def jump_share(grid: Grid, window: int) -> Array:
     """Share of the variance of {window} bars that came in jumps, by bipower variation [fraction]"""
     smooth = np.pi / 2 * grid.mean(grid.once(_bipower), window)
-    return np.maximum(1 - ratio(smooth, grid.mean(grid.once(_squared), window)), 0)
+    return np.maximum(1 - ratio(smooth, grid.mean(grid.squared_return, window)), 0)
 
 
 @feature(windows=(72,), lookback=lambda window: window + 2, bounds=_CORRELATION)
@@ -161,7 +161,7 @@ def signed_jump(grid: Grid, window: int) -> Array:
     """Rising minus falling squared returns beyond the bipower variation of {window} bars, over all [signed fraction]"""
     smooth = np.pi / 4 * grid.mean(grid.once(_bipower), window)
     bad = grid.mean(grid.once(_falling), window)
-    whole = grid.mean(grid.once(_squared), window)
+    whole = grid.mean(grid.squared_return, window)
     up, down = np.maximum(whole - bad - smooth, 0), np.maximum(bad - smooth, 0)
     return ratio(up - down, whole)
 
@@ -181,7 +181,7 @@ def median_vol(grid: Grid, window: int) -> Array:
 def two_scale_vol(grid: Grid, scale: int, window: int) -> Array:
     """Noise-robust volatility of {window} bars from overlapping {scale}-bar and one-bar returns [log return per bar]"""
     slow = (grid.log_close - grid.lag(grid.log_close, scale)) ** 2 / scale
-    fast = grid.mean(grid.once(_squared), window)
+    fast = grid.mean(grid.squared_return, window)
     variance = (grid.mean(slow, window) - fast / scale) / (1 - 1 / scale)
     return np.sqrt(np.maximum(variance, 0))
 
@@ -190,7 +190,7 @@ def two_scale_vol(grid: Grid, scale: int, window: int) -> Array:
 def kernel_vol(grid: Grid, lags: int, window: int) -> Array:
     """Realised kernel volatility of {window} bars with Parzen weights on {lags} autocovariances [log return per bar]"""
     r = grid.log_return
-    variance = grid.mean(grid.once(_squared), window)
+    variance = grid.mean(grid.squared_return, window)
     for lag in range(1, lags + 1):
         x = lag / (lags + 1)
         weight = 1 - 6 * x**2 + 6 * x**3 if x <= 0.5 else 2 * (1 - x) ** 3
@@ -202,7 +202,7 @@ def kernel_vol(grid: Grid, lags: int, window: int) -> Array:
 def noise_share(grid: Grid, lags: int, window: int) -> Array:
     """Log of the close-to-close over the realised kernel volatility of {window} bars ({lags} lags) [log ratio]"""
     robust = grid.once(kernel_vol, lags, window)
-    return np.log(ratio(np.sqrt(grid.mean(grid.once(_squared), window)), robust))
+    return np.log(ratio(np.sqrt(grid.mean(grid.squared_return, window)), robust))
 
 
 @feature(windows=(72,), lookback=lambda window: 2 * window - 1, bounds=_NOT_NEGATIVE)
@@ -218,13 +218,8 @@ def leverage_effect(grid: Grid, window: int) -> Array:
     return grid.correlation(grid.lag(grid.log_return, 1), np.abs(grid.log_return), window)
 
 
-def _squared(grid: Grid) -> Array:
-    squares: Array = grid.log_return**2
-    return squares
-
-
 def _falling(grid: Grid) -> Array:
-    return np.where(grid.log_return < 0, grid.once(_squared), grid.once(_squared) * 0)
+    return np.where(grid.log_return < 0, grid.squared_return, grid.squared_return * 0)
 
 
 def _bipower(grid: Grid) -> Array:

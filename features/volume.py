@@ -29,7 +29,7 @@ _DAY = 24
 @feature(windows=(24, 168), lookback=lambda window: window)
 def volume_z(grid: Grid, window: int) -> Array:
     """Log turnover of the bar against the last {window} [standard deviations]"""
-    return grid.zscore(grid.once(_log_turnover), window)
+    return grid.zscore(grid.log_turnover, window)
 
 
 @feature(windows=((6, 48), (24, 168)), lookback=lambda *windows: max(windows))
@@ -41,7 +41,7 @@ def volume_trend(grid: Grid, short: int, long: int) -> Array:
 @feature(windows=(7,), lookback=lambda days: days * _DAY + 1)
 def volume_of_hour(grid: Grid, days: int) -> Array:
     """Log turnover of the bar minus its mean 24, 48, ... bars before, {days} of them [log ratio]"""
-    logs = grid.once(_log_turnover)
+    logs = grid.log_turnover
     before = sum(grid.lag(logs, _DAY * day) for day in range(1, days + 1))
     return grid.complete(np.asarray(logs - before / days), days * _DAY + 1)
 
@@ -49,7 +49,7 @@ def volume_of_hour(grid: Grid, days: int) -> Array:
 @feature(windows=(168,), lookback=lambda window: window, bounds=_NOT_NEGATIVE)
 def volume_unrest(grid: Grid, window: int) -> Array:
     """Standard deviation of log turnover over {window} bars [log quote]"""
-    return grid.std(grid.once(_log_turnover), window)
+    return grid.std(grid.log_turnover, window)
 
 
 @feature(windows=(72,), lookback=lambda window: window, bounds=_SHARE)
@@ -62,7 +62,7 @@ def volume_concentration(grid: Grid, window: int) -> Array:
 @feature(windows=((1, 72),), lookback=lambda lag, window: window + lag, bounds=_SIGNED_SHARE)
 def volume_autocorrelation(grid: Grid, lag: int, window: int) -> Array:
     """Correlation of log turnover with that {lag} bars before, over {window} bars [correlation]"""
-    logs = grid.once(_log_turnover)
+    logs = grid.log_turnover
     return grid.correlation(logs, grid.lag(logs, lag), window)
 
 
@@ -168,17 +168,13 @@ def vpin(grid: Grid, window: int) -> Array:
 @feature(windows=(72,), lookback=lambda window: window + 1, bounds=_SIGNED_SHARE)
 def volume_move_correlation(grid: Grid, window: int) -> Array:
     """Correlation of log turnover with the size of the return over {window} bars [correlation]"""
-    return grid.correlation(grid.once(_log_turnover), np.abs(grid.log_return), window)
+    return grid.correlation(grid.log_turnover, np.abs(grid.log_return), window)
 
 
 @feature(windows=(72,), lookback=lambda window: window + 1, bounds=_SIGNED_SHARE)
 def volume_return_correlation(grid: Grid, window: int) -> Array:
     """Correlation of log turnover with the return over {window} bars [correlation]"""
-    return grid.correlation(grid.once(_log_turnover), grid.log_return, window)
-
-
-def _log_turnover(grid: Grid) -> Array:
-    return np.log1p(grid.turnover)
+    return grid.correlation(grid.log_turnover, grid.log_return, window)
 
 
 def _bulk(grid: Grid, window: int) -> Array:
