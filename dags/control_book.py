@@ -4,7 +4,7 @@ A paused book opens nothing and keeps its exits; a liquidating one closes what i
 again, even where the engine had halted it at its largest drawdown. It holds from the next hour the book
 trades and is written to the ledger with who asked for it and why.
 
-**Run it by hand** with *Trigger*: which book (`all` is the kill switch), what, and the reason.
+**Run it by hand** with *Trigger*: which book (`all` is the kill switch), what, and why.
 
 **If it fails:** the log says what was wrong with the form: a book of another name, one that is retired, or no
 reason; nothing was written. If the database does not answer, clear the task. `hourglass liquidate --all
@@ -21,7 +21,7 @@ PARAMS = {
     "book": Param("all", type="string", minLength=1, title="Book",
                   description="A book's name as on its page, or all: the kill switch."),
     "action": Param("pause", type="string", enum=["pause", "resume", "liquidate"], title="Action"),
-    "reason": Param(type="string", minLength=1, title="Reason",
+    "reason": Param("by hand, no reason given", type="string", minLength=1, title="Reason",
                     description="Kept in the ledger for who reads it later."),
 }  # fmt: skip
 

@@ -20,11 +20,13 @@ BookName = Annotated[str, typer.Option("--book", help="A book's name, as in `hou
 
 def _add_control(action: str, summary: str) -> None:
     def run(
-        reason: Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")],
         book: Annotated[str | None, typer.Option("--book", help="A book's name.")] = None,
         every: Annotated[
             bool, typer.Option("--all", help="Every book that trades: the kill switch.")
         ] = False,
+        reason: Annotated[
+            str, typer.Option("--reason", help="Why; kept in the ledger.")
+        ] = "by hand, no reason given",
         by: Annotated[
             str | None, typer.Option("--by", help="Who decides; by default who is logged in.")
         ] = None,

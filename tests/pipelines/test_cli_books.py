@@ -55,7 +55,8 @@ def test_a_book_is_paused_and_resumed_by_name_with_a_reason(call: Call) -> None:
     )
     modes = {b["book"]: b["mode"] for b in answer(call, "status")["books"]}
     assert modes == {"model-1": "pause", "model-2": "run"}
-    told = answer(call, "resume", "--all", "--reason", "over")
+    told = answer(call, "resume", "--all")
+    assert told["detail"]["reason"] == "by hand, no reason given"
     assert told["detail"]["decided_by"] == getpass.getuser()
     assert [b["changed"] for b in told["detail"]["books"]] == [True, False]
 
@@ -65,7 +66,7 @@ def test_a_book_is_paused_and_resumed_by_name_with_a_reason(call: Call) -> None:
     [
         ("liquidate", "--reason", "x"),
         ("liquidate", "--book", "model-1", "--all", "--reason", "x"),
-        ("liquidate", "--all"),
+        ("liquidate", "--all", "--reason", " "),
         ("liquidate", "--book", "model-7", "--reason", "x"),
         ("gains", "--book", "model-7"),
         ("restore", "--from", "nothing"),
