@@ -8,6 +8,7 @@ a trader could first have known the row.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
@@ -67,7 +68,7 @@ class Table:
     partitioned: bool = True
     open_columns: bool = False
 
-    @property
+    @cached_property
     def schema(self) -> dict[str, pl.DataType]:
         """Map the column names to their Polars dtypes, in order."""
         return {column.name: column.dtype for column in self.columns}

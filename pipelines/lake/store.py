@@ -324,20 +324,46 @@ def _write_difference(
     widened = _widen(frame, standing.schema)
     facts = [name for name in widened.columns if name not in table.audit_columns]
     standing = _widen(standing, widened.schema).select(widened.columns)
-    if standing.height == frame.height and standing.select(facts).equals(widened.select(facts)):
+    fresh, gone, kept = _difference(widened, standing, table.key, facts)
+    if fresh.is_empty() and gone.is_empty():
         return False
-    fresh = widened.join(standing, on=facts, how="anti", nulls_equal=True)
-    gone = standing.join(widened, on=facts, how="anti", nulls_equal=True)
     if gone.is_empty():
         log.append(table, fresh, version=snapshot.version)
         return True
     instants = pl.concat([fresh["known_at"], gone["known_at"]]).sort()
     first, last = instants[0], instants[-1]
-    kept = standing.join(widened, on=facts, how="semi", nulls_equal=True)
     within = pl.col("known_at").is_between(first, last)
     rewritten = pl.concat([kept.filter(within), fresh]).sort(table.key)
     log.rewrite(table, rewritten, first=first, last=last, where=where, version=snapshot.version)
     return True
+
+
+def _difference(
+    frame: pl.DataFrame, standing: pl.DataFrame, key: Sequence[str], facts: Sequence[str]
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Return the rows to come, those to go, and those that stand and stay.
+
+    Rows are paired by their key, and of the pairs only the columns that differ are looked into: a
+    table of hundreds of columns is not hashed.
+    """
+    pairs = list(key)
+    new, lost, came, met = frame.clear(), standing.clear(), frame, standing
+    if not frame.select(pairs).equals(standing.select(pairs)):
+        new, lost = (
+            frame.join(standing, on=pairs, how="anti"),
+            standing.join(frame, on=pairs, how="anti"),
+        )
+        came = frame.join(standing, on=pairs, how="semi").sort(pairs)
+        met = standing.join(frame, on=pairs, how="semi").sort(pairs)
+    if came.height != met.height:
+        # What stands repeats a key: all of it goes.
+        return frame, standing, standing.clear()
+    changed = pl.zeros(came.height, pl.Boolean, eager=True)
+    for name in facts:
+        if not came[name].equals(met[name]):
+            changed |= came[name].ne_missing(met[name])
+    fresh = pl.concat([new, came.filter(changed)]).sort(pairs)
+    return fresh, pl.concat([lost, met.filter(changed)]), met.filter(~changed)
 
 
 def _widen(frame: pl.DataFrame, schema: Mapping[str, Any]) -> pl.DataFrame:
