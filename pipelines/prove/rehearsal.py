@@ -21,6 +21,7 @@ from pipelines.ledger.terms import held_symbols, known_filters
 from pipelines.settings import Settings
 from pipelines.sources.exchange import ExchangeSource, MarketFilters
 from pipelines.steps.build_features import build_features, feature_names
+from pipelines.steps.maintain_lake import maintain_lake
 from pipelines.steps.score_bars import score_bars
 from pipelines.steps.trade_paper import trade_paper
 from pipelines.tables import BARS, FUNDING, Table
@@ -112,6 +113,8 @@ def _rehearse_hour(original: Context, own: Context, hour: datetime, step: timede
     build_features(own, hour)
     score_bars(own, hour)
     trade_paper(own, hour)
+    if hour.timestamp() % timedelta(days=1).total_seconds() == 0:
+        maintain_lake(own, hour)
 
 
 def _hand_over(
