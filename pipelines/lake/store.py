@@ -359,7 +359,7 @@ def _difference(
         # What stands repeats a key: all of it goes.
         return frame, standing, standing.clear()
     changed = pl.zeros(came.height, pl.Boolean, eager=True)
-    for name in facts:
+    for name in () if came.select(facts).equals(met.select(facts)) else facts:
         if not came[name].equals(met[name]):
             changed |= came[name].ne_missing(met[name])
     fresh = pl.concat([new, came.filter(changed)]).sort(pairs)
@@ -367,9 +367,8 @@ def _difference(
 
 
 def _widen(frame: pl.DataFrame, schema: Mapping[str, Any]) -> pl.DataFrame:
-    missing = [
-        pl.lit(None, dtype).alias(n) for n, dtype in schema.items() if n not in frame.columns
-    ]
+    held = set(frame.columns)
+    missing = [pl.lit(None, dtype).alias(n) for n, dtype in schema.items() if n not in held]
     return frame.with_columns(missing) if missing else frame
 
 
