@@ -23,7 +23,7 @@ def panel(bars, features):
 
 def test_rows_are_those_of_the_features_in_their_order(panel, features):
     assert panel.keys.equals(features.select("venue", "symbol", "known_at"))
-    assert panel.X.shape == (features.height, 3)
+    assert panel.X.shape == (features.height, 5)
     assert panel.X.dtype == np.float32
     assert np.isnan(panel.X[0]).any()
     assert sorted(set(panel.symbol.tolist())) == [0, 1, 2]
