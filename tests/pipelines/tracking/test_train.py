@@ -260,4 +260,6 @@ def test_the_command_takes_table_versions_and_refuses_what_is_none(tmp_path):
     words = ["train", "--home", str(tmp_path), "--as-of", "2024-01-31T00:00Z", "--json"]
     refused = CliRunner().invoke(app, [*words, "--at-version", "scores=1"])
     assert isinstance(refused.exception, ConfigError)
-    assert "'scores=1' does not name a version of bars, features or funding" in str(refused.exception)
+    assert "'scores=1' does not name a version of bars, features or funding" in str(
+        refused.exception
+    )
