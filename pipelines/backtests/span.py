@@ -13,7 +13,8 @@ from pipelines.clock import format_instant, now, timeframe_delta
 from pipelines.context import Context
 from pipelines.errors import ConfigError, ContractViolation
 from pipelines.ledger.terms import known_filters, traded_symbols
-from pipelines.tables import KEY
+from pipelines.quality.refusals import without_refused
+from pipelines.tables import FEATURES, KEY
 from serving.books import FEATURES_READ
 from serving.market import Filters
 
@@ -102,9 +103,13 @@ def read_rows(
     end: datetime,
     symbols: Sequence[str],
 ) -> pl.DataFrame:
-    """Read columns of the traded venue's rows with `start < known_at <= end`."""
+    """Read columns of the traded venue's rows with `start < known_at <= end`.
+
+    Feature rows of an hour that was refused are left out, as everywhere.
+    """
     frame = context.lake.read(table, start=start, end=end, symbols=symbols, columns=columns)
-    return frame.filter(pl.col("venue") == context.settings.venue)
+    frame = frame.filter(pl.col("venue") == context.settings.venue)
+    return without_refused(context.lake, frame) if table == FEATURES.name else frame
 
 
 def digest_of(*frames: pl.DataFrame) -> str:

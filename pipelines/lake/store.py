@@ -327,15 +327,32 @@ def _write_difference(
     fresh, gone, kept = _difference(widened, standing, table.key, facts)
     if fresh.is_empty() and gone.is_empty():
         return False
+    whole = kept.is_empty() and standing.height == snapshot.row_count
     if gone.is_empty():
         log.append(table, fresh, version=snapshot.version)
-        return True
+    elif whole and not fresh.is_empty():
+        log.overwrite(table, fresh, version=snapshot.version)
+    else:
+        _rewrite(log, table, fresh, gone, kept, where=where, version=snapshot.version)
+    return True
+
+
+def _rewrite(
+    log: DeltaLog,
+    table: Table,
+    fresh: pl.DataFrame,
+    gone: pl.DataFrame,
+    kept: pl.DataFrame,
+    *,
+    where: Mapping[str, Sequence[str]] | None,
+    version: int,
+) -> None:
+    """Replace the span of time that holds every row to come and to go."""
     instants = pl.concat([fresh["known_at"], gone["known_at"]]).sort()
     first, last = instants[0], instants[-1]
     within = pl.col("known_at").is_between(first, last)
     rewritten = pl.concat([kept.filter(within), fresh]).sort(table.key)
-    log.rewrite(table, rewritten, first=first, last=last, where=where, version=snapshot.version)
-    return True
+    log.rewrite(table, rewritten, first=first, last=last, where=where, version=version)
 
 
 def _difference(
@@ -362,6 +379,8 @@ def _difference(
     for name in () if came.select(facts).equals(met.select(facts)) else facts:
         if not came[name].equals(met[name]):
             changed |= came[name].ne_missing(met[name])
+    if changed.all():
+        return frame, standing, standing.clear()
     fresh = pl.concat([new, came.filter(changed)]).sort(pairs)
     return fresh, pl.concat([lost, met.filter(changed)]), met.filter(~changed)
 
@@ -373,6 +392,6 @@ def _widen(frame: pl.DataFrame, schema: Mapping[str, Any]) -> pl.DataFrame:
 
 
 def _replaces_everything(row_count: int, standing: pl.DataFrame, frame: pl.DataFrame) -> bool:
-    """Say whether columns vanish and the window holds every row, so the schema may shrink."""
-    vanished = set(standing.columns) - set(frame.columns)
-    return bool(vanished) and not frame.is_empty() and standing.height == row_count
+    """Say whether columns come or vanish and the window holds every row, so the schema may change."""
+    differ = set(standing.columns) != set(frame.columns)
+    return differ and not frame.is_empty() and standing.height == row_count

@@ -198,7 +198,7 @@ def sound_columns(table: Table, frame: pl.DataFrame) -> frozenset[str]:
     if len(names) < _WIDE or frame.is_empty():
         return frozenset()
     low, above, high = _bounds([declared.get(name) for name in names])
-    values = frame.select(names).to_numpy().astype(np.float64)
+    values = frame.select(names).to_numpy()
     present = frame.height - np.array(frame.select(names).null_count().row(0))
     with np.errstate(invalid="ignore"):
         within = np.isfinite(values) & (values >= low) & (values > above) & (values <= high)

@@ -3,7 +3,8 @@
 Two suites come from one contract. The *gate* runs before every publication: the contract's clauses
 are evaluated row by row and one expectation demands that no row breaks any. The *full* suite states
 every clause as an expectation of its own; it runs over a day, over a backfilled chunk and over
-whatever was refused, and is what Data Docs show.
+whatever was refused, and is what Data Docs show. Of a table of hundreds of float columns the suite
+looks at its profile, one row a column: a range holds if the least and the greatest value keep it.
 """
 
 import logging
@@ -19,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipelines.lake.validation import clauses, with_reason
+from pipelines.quality.column_profile import profile
 from pipelines.tables import Column, Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _DOCS = "hourglass"
-# Beyond this many columns, finiteness is one expectation over all of them.
+# Beyond this many float columns, those that may be null are looked at by their profile.
 _WIDE = 30
-_FINITE = "every value is finite"
 
 
 def passes_gate(table: Table, frame: pl.DataFrame) -> bool:
@@ -48,17 +49,54 @@ def failed_expectations(table: Table, frame: pl.DataFrame) -> list[str]:
     with _quiet():
         library = _library()
         suite = library.suite(f"{table.name} contract", table.columns, lambda: full_suite(table))
-        result = library.batch(table.name, _gx_frame(table, frame)).validate(suite)
-    return [_described(outcome) for outcome in result.results if not outcome.success]
+        rows = _gx_frame(table, frame)
+        outcomes = list(library.batch(table.name, rows).validate(suite).results)
+        if _profiled(table):
+            columns = library.suite(f"{table.name} columns", table.columns, column_suite)
+            found = _to_pandas(bounded_profile(table, frame))
+            outcomes += library.batch(f"{table.name} columns", found).validate(columns).results
+    return [_described(outcome) for outcome in outcomes if not outcome.success]
+
+
+def column_suite() -> list[Any]:
+    """Return what is asked of every column of a wide table, as expectations over its profile."""
+    expect = _library().expect
+    return [
+        expect.ExpectColumnValuesToBeInSet(column="non_finite", value_set=[0]),
+        *(
+            expect.ExpectColumnPairValuesAToBeGreaterThanB(
+                column_A=larger,
+                column_B=smaller,
+                or_equal=True,
+                ignore_row_if="either_value_is_missing",
+            )
+            for larger, smaller in (("least", "lower_bound"), ("upper_bound", "greatest"))
+        ),
+    ]
+
+
+def bounded_profile(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the profile of a wide table's float columns, with the inclusive bounds declared."""
+    profiled = _profiled(table)
+    bounds = pl.DataFrame(
+        {
+            "column": [column.name for column in profiled],
+            "lower_bound": [column.ge for column in profiled],
+            "upper_bound": [column.le for column in profiled],
+        },
+        schema_overrides={"lower_bound": pl.Float64, "upper_bound": pl.Float64},
+    )
+    names = bounds["column"].to_list()
+    return profile(frame, names).drop("first_valid").join(bounds, on="column", how="left")
 
 
 def full_suite(table: Table) -> list[Any]:
-    """Return every clause of the contract as a Great Expectations expectation."""
+    """Return the clauses of the contract as expectations, but for those `column_suite` asks."""
     expect = _library().expect
     found: list[Any] = [
         expect.ExpectTableColumnsToMatchSet(column_set=list(_gx_columns(table)), exact_match=False)
     ]
-    for column in table.columns:
+    for column in _single(table):
         if not column.nullable:
             found.append(expect.ExpectColumnValuesToNotBeNull(column=column.name))
         found.extend(_range(expect, column))
@@ -198,16 +236,24 @@ def _range(expect: Any, column: Column) -> Iterator[Any]:
     )
 
 
+def _profiled(table: Table) -> list[Column]:
+    """Return the columns of a wide table that are looked at by their profile."""
+    floats = [c for c in table.columns if c.dtype.is_float() and c.nullable and c.gt is None]
+    return floats if len(floats) > _WIDE else []
+
+
+def _single(table: Table) -> list[Column]:
+    profiled = {column.name for column in _profiled(table)}
+    return [column for column in table.columns if column.name not in profiled]
+
+
 def _verdict_names(table: Table) -> list[str]:
-    rules = [rule.name for rule in table.rules]
-    floats = [column.name for column in table.columns if column.dtype.is_float()]
-    if not floats:
-        return rules
-    return [*rules, *([_FINITE] if len(floats) > _WIDE else [f"{n} is finite" for n in floats])]
+    floats = [column.name for column in _single(table) if column.dtype.is_float()]
+    return [*(rule.name for rule in table.rules), *(f"{name} is finite" for name in floats)]
 
 
 def _gx_columns(table: Table) -> list[str]:
-    return [*table.schema, *_verdict_names(table)]
+    return [*(column.name for column in _single(table)), *_verdict_names(table)]
 
 
 def _gx_frame(table: Table, frame: pl.DataFrame) -> "pd.DataFrame":
@@ -216,12 +262,14 @@ def _gx_frame(table: Table, frame: pl.DataFrame) -> "pd.DataFrame":
     pandas reads a null float as NaN, so finiteness is decided before the conversion.
     """
     true = {clause.name: clause.holds.fill_null(value=True) for clause in clauses(table)}
-    floats = [column.name for column in table.columns if column.dtype.is_float()]
+    single = _single(table)
     verdicts = [true[rule.name].alias(rule.name) for rule in table.rules]
-    finite = [true[f"{name}_finite"].alias(f"{name} is finite") for name in floats]
-    if len(floats) > _WIDE:
-        finite = [pl.all_horizontal(finite).alias(_FINITE)]
-    return _to_pandas(frame.with_columns(*verdicts, *finite))
+    finite = [
+        true[f"{column.name}_finite"].alias(f"{column.name} is finite")
+        for column in single
+        if column.dtype.is_float()
+    ]
+    return _to_pandas(frame.with_columns(*verdicts, *finite).select(_gx_columns(table)))
 
 
 def _to_pandas(frame: pl.DataFrame) -> "pd.DataFrame":
@@ -230,7 +278,9 @@ def _to_pandas(frame: pl.DataFrame) -> "pd.DataFrame":
 
 def _described(outcome: Any) -> str:
     config = outcome.expectation_config
-    subject = config.kwargs.get("column") or config.kwargs.get("column_list") or "columns"
+    said = config.kwargs
+    pair = f"{said['column_A']}, {said['column_B']}" if "column_A" in said else None
+    subject = pair or said.get("column") or said.get("column_list") or "columns"
     found = outcome.result.get("unexpected_count")
     count = f": {found} of {outcome.result.get('element_count')} rows" if found is not None else ""
     return f"{config.type} ({subject}){count}"

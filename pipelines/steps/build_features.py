@@ -10,21 +10,25 @@ universe up to `as_of`. To keep it at the price of an hour, only rows that may d
   `restatement_hours` and `repair_hours` of the hour it runs at, so rows that far before the first
   hour not built yet are computed again. A bar changes the features of its own and later hours only,
   never of earlier ones, so nothing before that window can differ.
-- Another set of features, universe or venue changes every row: all up to `as_of` are computed, and
-  later ones, of the old set, are taken away; the next hour finds them missing.
+- Another definition of a feature changes its column in every row, and no other column. The table
+  names the hash of each column's definition, so only changed and new columns are computed over the
+  whole history; the others stay as they are, bit for bit, and columns no longer wanted go.
+- Another universe, venue or timeframe changes every row: all up to `as_of` are computed.
 
-Rows that turn out equal are not written.
+Where columns or all rows changed, rows later than `as_of`, of the old set, are taken away; the next
+hour finds them missing. Rows that turn out equal are not written.
 """
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from weakref import WeakKeyDictionary
 
 import polars as pl
 
 from features.matrix import build_matrix
-from features.registry import feature_set_hash, registered, required_lookback
+from features.registry import feature_hashes, feature_set_hash, registered, required_lookback
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ConfigError, ContractViolation
@@ -33,6 +37,7 @@ from pipelines.settings import Settings
 from pipelines.tables import BARS, FEATURES, KEY, features_table
 
 _INSTANT = timedelta(microseconds=1)
+_UNFINISHED = "none: a rebuild is not finished"
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 # Months of bars and features whose keys were compared and agree, though other markets' bars beside
 # the traded ones make their counts differ. The same files need not be compared again.
@@ -45,9 +50,9 @@ def build_features(context: Context, as_of: datetime) -> StepReport:
     """Bring `features` up to `as_of`.
 
     Reads: `bars` of the universe up to `as_of`: the rows that may differ and the longest lookback
-    before them; all of them on the first run and when the feature set or the universe changed.
-    Writes: `features`, the rows of the window that differ, and the feature set's hash in the table's
-    metadata.
+    before them; all of them on the first run and when a definition or the universe changed.
+    Writes: `features`, the rows of the window that differ, and the hashes of the set and of each
+    column in the table's metadata.
     Re-run: finds every row equal and writes nothing.
 
     Raises
@@ -59,35 +64,105 @@ def build_features(context: Context, as_of: datetime) -> StepReport:
     """
     settings, lake = context.settings, context.lake
     check_as_of(as_of, settings.timeframe)
-    names = feature_names(settings)
-    identity = feature_identity(settings)
-    standing = lake.metadata(FEATURES.name)
-    changed_keys = sorted(key for key in identity if standing.get(key) != identity[key])
-    step = timeframe_delta(settings.timeframe)
-    if changed_keys:
-        start, end = _BEGINNING, _end_of_table(lake, as_of)
-    else:
+    change = _change(lake, settings)
+    if change.is_none:
         start, end = _window_start(lake, settings, as_of), as_of
-    lookback = required_lookback(names) * step
-    bars = read_bars(lake, settings, start=max(start - lookback, _BEGINNING), end=as_of)
-    if bars.is_empty() and changed_keys:
-        raise ContractViolation(
-            f"bars: no bar of {', '.join(settings.universe)} on {settings.venue} up to "
-            f"{format_instant(as_of)}; no feature was written",
-            remedy="run `hourglass backfill`, or check venue and universe",
-        )
-    matrix = build_matrix(bars, timeframe=step, names=names).filter(pl.col("known_at") > start)
-    written = lake.replace(features_table(names), matrix, start=start, end=end)
-    if changed_keys:
-        written = lake.set_metadata(FEATURES.name, identity) or written
+        matrix = _matrix(lake, settings, change.names, start, as_of)
+    else:
+        start, end = _BEGINNING, _end_of_table(lake, as_of)
+        matrix = _rebuilt(lake, settings, change, as_of)
+        _unname(lake, change)
+    written = lake.replace(features_table(change.names), matrix, start=start, end=end)
+    if not change.is_none:
+        written = lake.set_metadata(FEATURES.name, change.identity) or written
     detail = {
         "rows": matrix.height,
-        "features": len(names),
-        "feature_set": identity["feature_set"],
+        "features": len(change.names),
+        "feature_set": change.identity["feature_set"],
         "start": format_instant(start),
-        "rebuilt_because": _reason(changed_keys, standing),
+        "rebuilt_because": change.reason,
+        "columns_rebuilt": len(change.names if change.whole else change.columns),
     }
     return StepReport("build_features", as_of, written, detail)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """How what stands in `features` differs from what is asked for, but for rows."""
+
+    names: list[str]
+    identity: dict[str, str]
+    columns: list[str]
+    reason: str | None
+    whole: bool
+
+    @property
+    def is_none(self) -> bool:
+        return self.reason is None
+
+
+def _change(lake: Lake, settings: Settings) -> _Change:
+    names, identity = feature_names(settings), feature_identity(settings)
+    standing = lake.metadata(FEATURES.name)
+    made = json.loads(standing.get("columns", "{}"))
+    columns = [name for name, held in feature_hashes(names).items() if made.get(name) != held]
+    changed = sorted(key for key in identity if standing.get(key) != identity[key])
+    reason = None
+    if changed:
+        told = [key for key in changed if key != "columns"] or changed
+        reason = f"{' and '.join(told)} changed" if standing else "there were no features"
+    return _Change(names, identity, columns, reason, whole=not made or "panel" in changed)
+
+
+def _matrix(
+    lake: Lake, settings: Settings, names: Sequence[str], start: datetime, as_of: datetime
+) -> pl.DataFrame:
+    """Return the rows with `start < known_at <= as_of` of features `names`."""
+    step = timeframe_delta(settings.timeframe)
+    first = max(start - required_lookback(names) * step, _BEGINNING)
+    bars = read_bars(lake, settings, start=first, end=as_of)
+    return build_matrix(bars, timeframe=step, names=names).filter(pl.col("known_at") > start)
+
+
+def _rebuilt(lake: Lake, settings: Settings, change: _Change, as_of: datetime) -> pl.DataFrame:
+    """Return every row up to `as_of`: columns whose definition stands as they stand, the rest new.
+
+    Rows that may differ because their bars do are computed in all columns, as in any other hour.
+    """
+    if change.whole:
+        matrix = _matrix(lake, settings, change.names, _BEGINNING, as_of)
+        if matrix.is_empty():
+            raise _no_bars(settings, as_of)
+        return matrix
+    since = _window_start(lake, settings, as_of)
+    recent = _matrix(lake, settings, change.names, since, as_of)
+    columns = _matrix(lake, settings, change.columns, _BEGINNING, since)
+    kept = [name for name in change.names if name not in set(change.columns)]
+    standing = lake.read(FEATURES.name, end=since, columns=[*KEY, *kept])
+    older = columns.sort(KEY).hstack(standing.sort(KEY).select(kept))
+    return pl.concat([older.select(recent.columns), recent])
+
+
+def _unname(lake: Lake, change: _Change) -> None:
+    """Take the names of what is about to be rewritten off the table.
+
+    A build that is killed half-way would else leave columns of one definition under the name of another,
+    and going back to the old definition would find them in order.
+    """
+    if not lake.exists(FEATURES.name):
+        return
+    made = json.loads(lake.metadata(FEATURES.name).get("columns", "{}"))
+    kept = {} if change.whole else {n: h for n, h in made.items() if n not in set(change.columns)}
+    kept = {name: held for name, held in kept.items() if name in set(change.names)}
+    lake.set_metadata(FEATURES.name, {"feature_set": _UNFINISHED, "columns": json.dumps(kept)})
+
+
+def _no_bars(settings: Settings, as_of: datetime) -> ContractViolation:
+    return ContractViolation(
+        f"bars: no bar of {', '.join(settings.universe)} on {settings.venue} up to "
+        f"{format_instant(as_of)}; no feature was written",
+        remedy="run `hourglass backfill`, or check venue and universe",
+    )
 
 
 def feature_names(settings: Settings) -> list[str]:
@@ -107,13 +182,16 @@ def feature_names(settings: Settings) -> list[str]:
 def feature_identity(settings: Settings) -> dict[str, str]:
     """Return what every row of `features` depends on beside its bars, as table metadata.
 
-    `feature_set` is the hash of the definitions, which models and scorers are checked against. The
-    panel matters because cross-asset columns are computed over exactly its symbols.
+    `feature_set` is the hash of the definitions, which models and scorers are checked against;
+    `columns` the hash of each. The panel matters because cross-asset columns are computed over
+    exactly its symbols.
     """
+    names = feature_names(settings)
     panel = [settings.venue, settings.timeframe, *sorted(settings.universe)]
     return {
-        "feature_set": feature_set_hash(feature_names(settings)),
+        "feature_set": feature_set_hash(names),
         "panel": json.dumps(panel),
+        "columns": json.dumps(feature_hashes(names), separators=(",", ":")),
     }
 
 
@@ -181,9 +259,3 @@ def _end(month: str) -> datetime:
 
 def _rows(made: MonthFiles | None) -> int:
     return 0 if made is None else made.rows
-
-
-def _reason(changed_keys: list[str], standing: dict[str, str]) -> str | None:
-    if not changed_keys:
-        return None
-    return f"{' and '.join(changed_keys)} changed" if standing else "there were no features"

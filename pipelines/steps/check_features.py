@@ -1,7 +1,8 @@
 """Check the newest feature rows before anything is scored on them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import cache
 
 import polars as pl
@@ -20,7 +21,14 @@ from pipelines.quality import (
     validate,
     violation,
 )
+from pipelines.quality.column_profile import (
+    latest_statistics,
+    statistics,
+    statistics_checks,
+    table_profile,
+)
 from pipelines.quality.feature_health import constant_columns, undefined_shares
+from pipelines.quality.refusals import without_refused
 from pipelines.settings import Settings
 from pipelines.steps.build_features import feature_identity, read_bars
 from pipelines.tables import FEATURES, KEY, Column, Table
@@ -28,9 +36,11 @@ from pipelines.tables import FEATURES, KEY, Column, Table
 TRAILING_BARS = 168
 # Of the rows whose window is complete, how many may still be null: where the formula is undefined.
 MAX_UNDEFINED = 0.5
-CHECKS = ("feature_set", "one_row_a_bar", "null_share", "not_constant")
+CHECKS = ("feature_set", "one_row_a_bar", "null_share", "not_constant", "expectations")
 # A float32 may lie this far outside a bound that holds in exact arithmetic.
 _ROUNDING = 1e-5
+_DAY = timedelta(days=1)
+_TICK = timedelta(microseconds=1)
 _REMEDY = "read the named column in features/, mend it or its bars, and run build_features again"
 
 
@@ -39,11 +49,15 @@ def check_features(context: Context, as_of: datetime) -> StepReport:
 
     Checked: the table carries the configured feature set; there is a row for every bar of the hour;
     every value is finite and inside its declared range; over the trailing week a column whose window
-    is complete is not null in more than half of its rows, and no column stands still.
+    is complete is not null in more than half of its rows, and no column stands still. At midnight,
+    and the first time, Great Expectations looks at the day, and every column's statistics over its
+    whole history are written down.
 
-    Reads: `features` and `bars` of the universe: the trailing week, and the longest lookback before.
-    Writes: `quality`, one row a check; if one fails, `quarantine`: the hour's rows with the reason.
-    Re-run: writes the same rows.
+    Reads: `features` and `bars` of the universe: the trailing week, and the longest lookback before;
+    at midnight the months of `features` that changed.
+    Writes: `quality`, one row a check; if one fails, `quarantine`: the hour's rows with the reason,
+    and nobody scores, trades on or learns from the hour (`quality.refusals`).
+    Re-run: writes the same rows; a refused hour that now passes is back.
 
     Raises
     ------
@@ -66,13 +80,16 @@ def check_features(context: Context, as_of: datetime) -> StepReport:
     hour = trailing.filter(pl.col("known_at") == as_of)
     longest = max(feature.lookback for feature in features)
     bars = read_bars(lake, settings, start=as_of - (TRAILING_BARS + longest) * step, end=as_of)
+    daily = _is_daily(lake, settings, as_of)
     results = [
         _check_feature_set(lake, settings, as_of),
-        *validate(table, hour, venue=settings.venue, run_known_at=as_of),
+        *validate(table, hour, venue=settings.venue, run_known_at=as_of, gate=False),
     ]
     if all(result.passed for result in results):
         results += _check_health(settings, features, trailing, bars, as_of)
-    checks = [*contract_checks(table), *CHECKS]
+    if daily and all(result.passed for result in results):
+        results += _look_at_the_day(lake, settings, table, trailing, as_of)
+    checks = [*contract_checks(table), *CHECKS, *statistics_checks(table)]
     written = record(
         lake, results, as_of=as_of, table=FEATURES.name, venue=settings.venue, checks=checks
     )
@@ -114,6 +131,31 @@ def _check_feature_set(lake: Lake, settings: Settings, as_of: datetime) -> Check
         observed=f"features carry set {observed} over {standing.get('panel', 'no panel')}",
         bound=f"set {identity['feature_set']} over {identity['panel']}; run build_features",
     )
+
+
+def _is_daily(lake: Lake, settings: Settings, as_of: datetime) -> bool:
+    """Say whether the day's look is due: at midnight, or if there was none since the last one."""
+    midnight = as_of.replace(hour=0, minute=0)
+    if as_of == midnight:
+        return True
+    return not latest_statistics(
+        lake, FEATURES.name, venue=settings.venue, start=midnight - _TICK, end=as_of - _TICK
+    )
+
+
+def _look_at_the_day(
+    lake: Lake, settings: Settings, table: Table, trailing: pl.DataFrame, as_of: datetime
+) -> Iterator[CheckResult]:
+    """Ask Great Expectations about the day's rows, and profile every column's whole history."""
+    day = without_refused(lake, trailing.filter(pl.col("known_at") > as_of - _DAY))
+    contract = validate(table, day, venue=settings.venue, run_known_at=as_of, full=True)
+    summary = replace(
+        contract[0], check="expectations", observed=f"of a day: {contract[0].observed}"
+    )
+    yield summary
+    names = [column.name for column in table.columns if column.dtype.is_float()]
+    found = table_profile(lake, table.name, names, venue=settings.venue, as_of=as_of)
+    yield from statistics(table, found, venue=settings.venue, as_of=as_of)
 
 
 def _check_health(

@@ -8,6 +8,7 @@ import polars as pl
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
+from pipelines.quality.refusals import without_refused
 from pipelines.tables import KEY, SCORES
 from pipelines.tracking.plan import feature_set_of
 from serving.scorer import Scorer, score_frame
@@ -18,9 +19,9 @@ def score_bars(context: Context, as_of: datetime) -> StepReport:
 
     A symbol whose newest bar is older than `as_of` has no features at `as_of` and is not scored; nor
     is one whose volatility is not known. Hours that a model missed since its book opened are caught
-    up with.
+    up with, but for those whose features failed their check.
 
-    Reads: features, scores, the ledger's live books, their models.
+    Reads: features, quality, scores, the ledger's live books, their models.
     Writes: scores.
     Re-run: finds the same scores and writes nothing.
 
@@ -28,7 +29,7 @@ def score_bars(context: Context, as_of: datetime) -> StepReport:
     ------
     ContractViolation
         If a model was trained on anything at or after the hour, on another feature set, or its files
-        changed; or if the hour has bars but no features.
+        changed; if the hour has bars but no features, or its features failed their check.
     """
     check_as_of(as_of, context.settings.timeframe)
     opened = {
@@ -84,7 +85,20 @@ def _features(context: Context, start: datetime, as_of: datetime) -> pl.DataFram
                 "nothing was scored",
                 remedy=f"run `hourglass build-features --as-of {format_instant(as_of)}`, then score again",
             )
-    return features
+    return _not_refused(context, features, as_of)
+
+
+def _not_refused(context: Context, features: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
+    """Leave out earlier hours whose check failed; refuse to score if it is this one's."""
+    kept = without_refused(context.lake, features)
+    now = pl.col("known_at") == as_of
+    if kept.filter(now).is_empty() and not features.filter(now).is_empty():
+        raise ContractViolation(
+            f"features: the hour of {format_instant(as_of)} failed its check; nothing was scored",
+            remedy=f"see `hourglass tables quality`; mend the column, then run `hourglass check-features "
+            f"--as-of {format_instant(as_of)}` again",
+        )
+    return kept
 
 
 def _score(context: Context, version: str, features: pl.DataFrame) -> pl.DataFrame:

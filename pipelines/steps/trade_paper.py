@@ -19,6 +19,7 @@ from pipelines.ledger.terms import (
     known_filters,
     traded_symbols,
 )
+from pipelines.quality.refusals import without_refused
 from pipelines.symbols import is_contract
 from pipelines.tables import FUNDING, KEY
 from serving.allocation import history_bars_of
@@ -132,7 +133,7 @@ def _read_span(
     return _Span(
         bars=read("bars", _BARS_READ, start - history * step),
         funding=read("funding", (*KEY, "funding_rate")) if contracts else _NO_FUNDING,
-        features=read("features", (*KEY, *FEATURES_READ)),
+        features=without_refused(lake, read("features", (*KEY, *FEATURES_READ))),
         scores=read("scores", (*KEY, "model_version", *SCORES_READ)) if models else pl.DataFrame(),
         timeframe=step,
         history_bars=history,

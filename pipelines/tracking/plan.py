@@ -18,6 +18,7 @@ from evaluation.backtest import BacktestResult, backtest
 from pipelines.clock import format_instant, parse_instant, timeframe_delta
 from pipelines.context import Context
 from pipelines.errors import ContractViolation
+from pipelines.quality.refusals import without_refused
 from pipelines.settings import Settings
 from pipelines.symbols import is_contract
 from training.config import LabelConfig, TrainingConfig
@@ -141,7 +142,7 @@ def read_inputs(
         frame = context.lake.read(table, start=start, end=as_of, symbols=symbols, version=version)
         return frame.filter(ours)
 
-    features = read("features", start)
+    features = without_refused(context.lake, read("features", start))
     if features.is_empty():
         raise ContractViolation(
             f"features: no rows of {settings.venue} from {format_instant(start)} to "

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -8,10 +9,15 @@ from hypothesis import strategies as st
 
 from pipelines import quality
 from pipelines.errors import ContractViolation
-from pipelines.lake.validation import find_breaches
+from pipelines.lake.validation import clauses, find_breaches, sound_columns
 from pipelines.quality import CheckResult
-from pipelines.quality.expectations import failed_expectations, full_suite, passes_gate
-from pipelines.tables import BARS, SCORES, features_table
+from pipelines.quality.expectations import (
+    column_suite,
+    failed_expectations,
+    full_suite,
+    passes_gate,
+)
+from pipelines.tables import BARS, FEATURES, SCORES, Column
 
 AS_OF = datetime(2024, 1, 1, 3, tzinfo=UTC)
 
@@ -53,17 +59,53 @@ def test_every_column_rule_and_key_of_a_contract_becomes_an_expectation():
     assert kinds.count("ExpectCompoundColumnsToBeUnique") == 1
 
 
-def test_a_wide_table_has_one_expectation_for_all_its_floats(make_bars):
-    names = [f"f{i}" for i in range(60)]
-    table = features_table(names)
-    assert len(full_suite(table)) < 10
+def test_a_wide_table_is_asked_about_its_columns_in_three_expectations(make_bars):
+    columns = [Column(f"f{i}", pl.Float32(), nullable=True, ge=0.0, le=1.0) for i in range(60)]
+    table = replace(FEATURES, columns=(*FEATURES.columns, *columns))
+    assert (len(full_suite(table)), len(column_suite())) == (5, 3)
     keys = make_bars().select("venue", "symbol", "known_at")
-    wide = keys.with_columns(pl.lit(1, pl.Float32).alias(name) for name in names)
+    wide = keys.with_columns(pl.lit(1, pl.Float32).alias(column.name) for column in columns)
     assert failed_expectations(table, wide) == []
-    broken = wide.with_columns(f7=pl.lit(float("nan"), pl.Float32))
-    assert failed_expectations(table, broken) == [
-        "expect_column_values_to_be_in_set (every value is finite): 6 of 6 rows"
+    odd = pl.Series([1, 0, None, 0.5, 0.5, None], dtype=pl.Float32)
+    assert failed_expectations(table, wide.with_columns(f7=odd)) == []
+    for value, failed in (
+        (float("nan"), "expect_column_values_to_be_in_set (non_finite): 1 of 60 rows"),
+        (float("inf"), "expect_column_values_to_be_in_set (non_finite): 1 of 60 rows"),
+        (-0.5, "a_to_be_greater_than_b (least, lower_bound): 1 of 60 rows"),
+        (1.5, "a_to_be_greater_than_b (upper_bound, greatest): 1 of 60 rows"),
+    ):
+        broken = wide.with_columns(f7=odd.scatter(1, value))
+        (told,) = failed_expectations(table, broken)
+        assert told.endswith(failed)
+
+
+@hypothesis_settings(max_examples=60)
+@given(
+    changes=st.dictionaries(
+        st.tuples(st.integers(0, 39), st.integers(0, 5)),
+        st.sampled_from(
+            [None, float("nan"), float("inf"), -float("inf"), -1.0, 0.0, 0.5, 1.0, 2.0]
+        ),
+        max_size=4,
+    )
+)
+def test_a_wide_table_looked_at_as_one_matrix_breaks_what_its_clauses_break(make_bars, changes):
+    ranges = [(None, None, None), (0.0, None, 1.0), (None, 0.0, None), (-0.5, None, None)]
+    columns = [
+        Column(f"f{i}", pl.Float32(), nullable=True, ge=ge, gt=gt, le=le)
+        for i in range(40)
+        for ge, gt, le in [ranges[i % 4]]
     ]
+    table = replace(FEATURES, columns=(*FEATURES.columns, *columns), open_columns=False)
+    cells = {column.name: [0.25] * 6 for column in columns}
+    for (column, row_number), value in changes.items():
+        cells[f"f{column}"][row_number] = value
+    keys = make_bars().select("venue", "symbol", "known_at")
+    frame = keys.with_columns(pl.Series(n, v, pl.Float32) for n, v in cells.items())
+    broken = {clause.name for clause in clauses(table) if frame.select(clause.breaks.any()).item()}
+    assert {breach.check for breach in find_breaches(table, frame)} == broken
+    unbroken = {c.name for c in columns if not any(name.startswith(f"{c.name}") for name in broken)}
+    assert sound_columns(table, frame) >= unbroken
 
 
 def test_validation_gives_a_summary_and_one_row_a_broken_clause(make_bars):

@@ -1,16 +1,21 @@
 """The features table is always what the bars give, whatever happened on the way."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from features import registry
+from features.grid import Grid
+from features.kernels import Array
 from features.matrix import build_matrix
-from features.registry import feature_set_hash, required_lookback
+from features.registry import feature_set_hash, registered, required_lookback
 from pipelines.context import Context
 from pipelines.errors import ConfigError, ContractViolation
+from pipelines.lake import Lake
 from pipelines.settings import load_settings
 from pipelines.steps.build_features import build_features, feature_names
 from pipelines.tables import BARS
@@ -180,6 +185,132 @@ def test_another_feature_set_rebuilds_every_row(
         assert report.detail["rows"] == 2700
         assert law_holds(other, bars, END)
         assert not build_features(other, END).changed
+
+
+@pytest.fixture
+def redefine(monkeypatch: pytest.MonkeyPatch):
+    """`redefine(name, factor)`: from now on the feature is `factor` times the log return."""
+
+    def change(name: str, factor: float) -> None:
+        def given(grid: Grid) -> Array:
+            """Something else than before [log return]"""
+            return factor * grid.log_return
+
+        old = registry._REGISTERED[name]
+        new = replace(
+            old, function=given, is_expression=False, windows=(), lookback=2 + int(factor)
+        )
+        monkeypatch.setitem(registry._REGISTERED, name, new)
+
+    return change
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """(rows, columns) of every matrix that was computed."""
+    seen: list[tuple[int, int]] = []
+
+    def build(bars: pl.DataFrame, **options) -> pl.DataFrame:
+        seen.append((bars.height, len(options["names"])))
+        return build_matrix(bars, **options)
+
+    monkeypatch.setattr("pipelines.steps.build_features.build_matrix", build)
+    return seen
+
+
+def test_a_changed_feature_rebuilds_its_column_and_leaves_the_others_bit_for_bit(
+    context: Context, bars: pl.DataFrame, redefine, computed
+) -> None:
+    put(context, bars, START, END)
+    build_features(context, END)
+    before = context.lake.read("features", end=END)
+    computed.clear()
+    redefine("log_return_1", 3.0)
+    report = build_features(context, END)
+    assert report.detail["rebuilt_because"] == "feature_set changed"
+    assert report.detail["columns_rebuilt"] == 1
+    assert [columns for rows, columns in computed if rows > 2500] == [1]
+    after = context.lake.read("features", end=END)
+    assert after.drop("log_return_1").equals(before.drop("log_return_1"))
+    assert after["log_return_1"].null_count() < 900
+    assert not after["log_return_1"].equals(before["log_return_1"])
+    assert law_holds(context, bars, END)
+    assert not build_features(context, END).changed
+
+
+def test_a_changed_feature_an_outage_and_older_bars_at_once_leave_what_one_pass_gives(
+    context: Context, bars: pl.DataFrame, redefine
+) -> None:
+    put(context, bars, START, END - 100 * HOUR)
+    build_features(context, END - 100 * HOUR)
+    put(context, bars, START, END)
+    redefine("log_return_1", 3.0)
+    build_features(context, END)
+    assert law_holds(context, bars, END)
+    later = bars.filter(pl.col("known_at") > START + 100 * HOUR)
+    put(context, later, START, END)
+    redefine("log_return_1", 4.0)
+    build_features(context, END)
+    assert law_holds(context, later, END)
+
+
+def test_hours_after_a_change_equal_one_pass_and_the_past_is_read_as_it_was(
+    context: Context, bars: pl.DataFrame, redefine
+) -> None:
+    put(context, bars, START, END - 5 * HOUR)
+    build_features(context, END - 5 * HOUR)
+    version = context.lake.version("features")
+    before = context.lake.read("features", end=END)
+    redefine("log_return_1", 3.0)
+    for back in range(5, -1, -1):
+        as_of = END - back * HOUR
+        put(context, bars, as_of - HOUR, as_of)
+        build_features(context, as_of)
+    assert law_holds(context, bars, END)
+    assert context.lake.read("features", end=END, version=version).equals(before)
+    earlier = context.lake.read("features", end=END - 3 * HOUR)
+    names = feature_names(context.settings)
+    known = bars.filter(pl.col("known_at") <= END - 3 * HOUR)
+    assert earlier.equals(build_matrix(known, timeframe=HOUR, names=names))
+
+
+def test_a_family_more_or_less_adds_and_drops_its_columns_only(
+    context: Context, home: Path, bars: pl.DataFrame, computed
+) -> None:
+    put(context, bars, START, END)
+    build_features(context, END)
+    more, fewer = [*FAMILIES, "oscillators"], ["momentum", "volatility"]
+    for families, columns in ((more, len(registered(("oscillators",)))), (fewer, 0)):
+        computed.clear()
+        with context_of(home, **{"features.families": families}) as other:
+            report = build_features(other, END)
+            assert report.detail["columns_rebuilt"] == columns
+            assert [n for rows, n in computed if rows > 2500] == [columns]
+            assert law_holds(other, bars, END)
+            assert not build_features(other, END).changed
+
+
+def test_a_rebuild_that_is_killed_is_never_taken_for_the_old_definition(
+    context: Context, bars: pl.DataFrame, redefine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(context, bars, START, END)
+    build_features(context, END)
+    redefine("log_return_1", 3.0)
+    with monkeypatch.context() as killed:
+        named = Lake.set_metadata
+
+        def dies(lake: Lake, table: str, values: dict[str, str]) -> bool:
+            if not values["feature_set"].startswith("none"):
+                raise KeyboardInterrupt
+            return named(lake, table, values)
+
+        killed.setattr(Lake, "set_metadata", dies)
+        with pytest.raises(KeyboardInterrupt):
+            build_features(context, END)
+    assert not law_holds(context, bars, END - HOUR)
+    redefine("log_return_1", 1.0)
+    build_features(context, END)
+    assert law_holds(context, bars, END)
 
 
 def test_a_rebuild_at_an_older_hour_leaves_no_row_of_the_old_set(

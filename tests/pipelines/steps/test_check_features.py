@@ -10,6 +10,8 @@ import pytest
 from features.registry import registered
 from pipelines.context import Context
 from pipelines.errors import ContractViolation
+from pipelines.quality.column_profile import latest_statistics
+from pipelines.quality.refusals import refused_hours, without_refused
 from pipelines.settings import load_settings
 from pipelines.steps.build_features import build_features, feature_names
 from pipelines.steps.check_features import bounded_table, check_features
@@ -47,9 +49,55 @@ def test_an_hour_as_built_passes_and_is_recorded(context: Context) -> None:
     assert report.changed
     rows = context.lake.read("quality", end=END).filter(pl.col("table") == "features")
     assert rows["passed"].all()
-    assert sorted(rows["check"].to_list()) == [
-        "contract", "feature_set", "not_constant", "null_share", "one_row_a_bar",
+    checks = rows.filter(~pl.col("check").str.starts_with("statistics of "))["check"]
+    assert sorted(checks.to_list()) == [
+        "contract", "expectations", "feature_set", "not_constant", "null_share", "one_row_a_bar",
     ]  # fmt: skip
+
+
+def test_every_column_is_described_at_midnight_and_the_first_time_and_not_in_between(
+    context: Context, bars: pl.DataFrame
+) -> None:
+    """END is an hour of noon: the first check is not at midnight."""
+    check_features(context, END)
+    found = latest_statistics(context.lake, "features", venue="binance", end=END)
+    whole = context.lake.read("features", end=END)
+    assert set(found) == set(feature_names(context.settings))
+    rsi = whole.filter(pl.col("rsi_14").is_not_null())
+    assert found["rsi_14"] == {
+        "rows": 2700,
+        "null_share": 1 - rsi.height / 2700,
+        "least": rsi["rsi_14"].min(),
+        "greatest": rsi["rsi_14"].max(),
+        "first_valid": rsi["known_at"].min().strftime("%Y-%m-%dT%H:%MZ"),
+    }
+    noted = context.lake.read("quality", end=END).filter(pl.col("check") == "statistics of rsi_14")
+    assert noted.select("bound", "passed").row(0) == (">= -1e-05 and <= 1.00001", True)
+    following = {END + HOUR: False, END.replace(hour=0) + 24 * HOUR: True}
+    for as_of, described in following.items():
+        more = bars.with_columns(pl.col("known_at", "open_time") + (as_of - END))
+        context.lake.replace(BARS, more.filter(pl.col("known_at") > END), start=END, end=as_of)
+        build_features(context, as_of)
+        check_features(context, as_of)
+        rows = context.lake.read("quality", start=as_of - HOUR, end=as_of)
+        assert rows["check"].str.starts_with("statistics").any() == described
+
+
+def test_a_refused_hour_is_out_of_reach_until_its_check_passes(context: Context) -> None:
+    rows = context.lake.read("features", start=END - 3 * HOUR, end=END)
+    assert without_refused(context.lake, rows).equals(rows)
+    spoil(context, pl.lit(1.5, pl.Float32).alias("rsi_14"))
+    with pytest.raises(ContractViolation, match="rsi_14"):
+        check_features(context, END)
+    assert refused_hours(context.lake, "binance", END - 3 * HOUR, END) == [END]
+    assert refused_hours(context.lake, "upbit", END - 3 * HOUR, END) == []
+    assert without_refused(context.lake, rows)["known_at"].unique().sort().to_list() == [
+        END - 2 * HOUR,
+        END - HOUR,
+    ]
+    build_features(context, END)
+    check_features(context, END)
+    assert without_refused(context.lake, rows).equals(rows)
 
 
 def test_checking_again_writes_nothing(context: Context) -> None:
