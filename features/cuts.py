@@ -93,8 +93,9 @@ def _outages(bars: pl.DataFrame, earliest: datetime, timeframe: timedelta) -> It
     gaps = gaps.filter((pl.col("known_at") >= earliest) & (pl.col("gap") > timeframe))
     longest = gaps.sort("gap", "known_at", "symbol", descending=[True, False, False])
     for row in longest.unique("known_at", maintain_order=True).head(_MOST_OUTAGES).to_dicts():
-        bars_missing = row["gap"] // timeframe - 1
-        why = f"right after {bars_missing} missing bars of {row['symbol']}"
+        missing = row["gap"] // timeframe - 1
+        bars_missing = "a missing bar" if missing == 1 else f"{missing} missing bars"
+        why = f"right after {bars_missing} of {row['symbol']}"
         yield Cut(row["known_at"], why, row["symbol"])
 
 

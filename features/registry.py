@@ -239,7 +239,7 @@ def registered(families: Sequence[str] = ()) -> list[Feature]:
     Raises
     ------
     ValueError
-        If a family does not exist, naming those that do.
+        If a family does not exist, naming those that do, or a file in the folder cannot be read.
     """
     _discover()
     known = sorted({one.family for one in _REGISTERED.values()})
@@ -254,7 +254,11 @@ def registered(families: Sequence[str] = ()) -> list[Feature]:
 @functools.cache
 def _discover() -> None:
     for module in pkgutil.iter_modules(features.__path__):
-        importlib.import_module(f"{features.__name__}.{module.name}")
+        try:
+            importlib.import_module(f"{features.__name__}.{module.name}")
+        except Exception as error:
+            told = str(error) if isinstance(error, ValueError) else repr(error)
+            raise ValueError(f"the feature file {module.name}.py cannot be read: {told}") from error
 
 
 def select(names: Sequence[str] | None = None) -> list[Feature]:

@@ -106,6 +106,44 @@ def _size(count: int) -> str:
     return f"{count / 1024**2:,.1f} MiB" if count >= 1024**2 else f"{count / 1024:,.1f} KiB"
 
 
+@app.command("features")
+def features_command(
+    family: Annotated[
+        str | None, typer.Option("--family", help="Comma-separated families; by default all.")
+    ] = None,
+    home: Home = None,
+    json_output: Json = False,
+    sets: Set = None,
+) -> None:
+    """List the features: what each is, how far it looks back, what the lake and the models have of it."""
+    settings = settings_of(home, sets)
+    families = [word.strip() for word in (family or "").split(",") if word.strip()]
+
+    def work(context: Context) -> list[dict[str, Any]]:
+        from pipelines.feature_list import list_features
+
+        return list_features(context, families)
+
+    answer = in_context(settings, work, json_output)
+    show(answer if json_output else [_feature(one) for one in answer], json_output)
+
+
+def _feature(one: dict[str, Any]) -> dict[str, Any]:
+    newest = one["importance"][-1]["share"] if one["importance"] else None
+    share = one["null_share"]
+    return {
+        "feature": one["name"],
+        "family": one["family"],
+        "lookback": one["lookback"],
+        "scope": one["scope"],
+        "null": None if share is None else f"{share:.1%}",
+        "first valid": one["first_valid"],
+        "importance": None if newest is None else f"{newest:.2%}",
+        "unit": one["unit"],
+        "what": one["doc"].removesuffix(f" [{one['unit']}]"),
+    }
+
+
 @app.command("config")
 def config_command(home: Home = None, json_output: Json = False, sets: Set = None) -> None:
     """Print the resolved settings and where each comes from."""

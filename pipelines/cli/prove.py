@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines import clock
-from pipelines.cli.options import Home, Json, Set, instant_of, settings_of
+from pipelines.cli.options import End, Home, Json, Set, Start, instant_of, settings_of
 from pipelines.cli.output import in_context, print_json, progress_bar, say
 from pipelines.context import Context
 
@@ -54,3 +54,56 @@ def parity_command(
         say(answer["report"])
     if not answer["passed"]:
         raise typer.Exit(3)
+
+
+@prove.command("leakage")
+def leakage_command(
+    features: Annotated[
+        str | None, typer.Option("--features", help="Comma-separated names; by default all.")
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option("--family", help="Comma-separated families.")
+    ] = None,
+    start: Start = None,
+    end: End = None,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Ask the synthetic market, not the home's bars.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Folder of the report; by default in the home.")
+    ] = None,
+    home: Home = None,
+    json_output: Json = False,
+    sets: Set = None,
+) -> None:
+    """Prove on your own bars that no feature looks ahead, and that planted leaks are caught."""
+    settings = settings_of(home, sets)
+    first = clock.parse_instant(start) if start else None
+    last = instant_of(end, settings)
+    folder = report or settings.home / "reports" / "leakage"
+
+    def work(context: Context) -> dict[str, Any]:
+        from pipelines.prove.leakage import chosen_features, prove_leakage
+        from pipelines.prove.leakage_page import write_leakage
+
+        chosen = chosen_features(_words(features), _words(family))
+        with progress_bar("leakage") as progress:
+            leakage = prove_leakage(
+                context, chosen, start=first, end=last, synthetic=synthetic, progress=progress
+            )
+        page = write_leakage(leakage, folder)
+        return {"passed": leakage.passed, "report": str(page), "summary": leakage.summary}
+
+    answer = in_context(settings, work, json_output)
+    if json_output:
+        print_json(answer)
+    else:
+        counts = ", ".join(f"{count:,} {name}" for name, count in answer["summary"].items())
+        say(f"{'no column looks ahead' if answer['passed'] else 'THE PROOF FAILED'}: {counts}")
+        say(answer["report"])
+    if not answer["passed"]:
+        raise typer.Exit(3)
+
+
+def _words(text: str | None) -> list[str]:
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
