@@ -1,0 +1,146 @@
+"""Every law over every column: what is honest passes, and what is not is named with the cut that shows it."""
+
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from features import proof
+from features.examination import examine
+from features.grid import Grid
+from features.kernels import Array
+from features.registry import define, select
+from features.warm_up import warm_up
+
+HOUR = timedelta(hours=1)
+HONEST = ("log_return_1", "realised_vol_24", "ema_gap_6_24", "return_rank_24", "btc_correlation_72")
+
+
+@pytest.fixture(scope="module")
+def bars(make_bars) -> pl.DataFrame:
+    whole = make_bars(1100)
+    row = pl.int_range(pl.len()).over("symbol")
+    return whole.filter(~row.is_between(700, 732))
+
+
+def next_month() -> pl.Expr:
+    """Return of the next bar, in the last hour of a month only [log return]"""
+    ahead = pl.col("close").log().diff().shift(-1)
+    last = pl.col("known_at").dt.month() != pl.col("known_at").dt.offset_by("1h").dt.month()
+    turn = (pl.col("known_at").dt.day() == 1) & (pl.col("known_at").dt.hour() == 0)
+    return pl.when(last | turn).then(ahead).otherwise(0.0)
+
+
+def carried_over(grid: Grid) -> Array:
+    """Range of the last bars there were [ratio]"""
+    found = np.log(grid.high / grid.low)
+    for row in found:
+        for i in range(1, row.size):
+            row[i] = row[i - 1] if np.isnan(row[i]) else row[i]
+    return grid.lag(found, 2)
+
+
+def test_honest_columns_pass_and_every_planted_leak_is_caught(bars: pl.DataFrame) -> None:
+    told: list[tuple[int, int, str]] = []
+    planted = [(define(next_month, lookback=2)[0], "prefix invariance")]
+    found = examine(
+        select(HONEST), bars, timeframe=HOUR, planted=planted,
+        progress=lambda *stage: told.append(stage),
+    )  # fmt: skip
+    assert found.violations == ()
+    assert found.passed
+    (leak,) = found.planted
+    assert leak.violation is not None
+    assert "the turn of a month" in leak.violation.detail
+    assert [column.feature.name for column in found.columns] == sorted(
+        HONEST, key=lambda name: (select([name])[0].family, HONEST.index(name))
+    )
+    assert [done for done, *_ in told] == list(range(told[-1][1] + 1))
+    assert {cut.after_gap_of for cut in found.cuts} == {None, bars["symbol"].min()}
+
+
+def test_a_leak_among_the_features_is_a_violation_named_once_a_law(bars: pl.DataFrame) -> None:
+    found = examine([*select(HONEST), *define(next_month, lookback=2)], bars, timeframe=HOUR)
+    assert not found.passed
+    assert {(v.feature, v.law) for v in found.violations} == {
+        ("next_month", "prefix invariance (future cut off)"),
+        ("next_month", "prefix invariance (future changed)"),
+    }
+    assert len(found.violations) == 2
+
+
+def test_a_planted_leak_that_passes_fails_the_proof(bars: pl.DataFrame) -> None:
+    harmless = (select(["log_return_1"])[0], "prefix invariance")
+    found = examine(select(["realised_vol_24"]), bars, timeframe=HOUR, planted=[harmless])
+    assert found.violations == ()
+    assert not found.passed
+
+
+def test_a_value_carried_over_an_outage_is_caught(bars: pl.DataFrame) -> None:
+    (planted,) = define(carried_over, lookback=4)
+    known = bars.filter(pl.col("symbol") == "BTC/USDT")["known_at"]
+    instant = known.filter(known.diff() > HOUR)[0]
+    caught = proof.after_an_outage(
+        [planted, *select(HONEST)], bars, timeframe=HOUR, symbol="BTC/USDT", instant=instant
+    )
+    assert [(v.feature, v.law) for v in caught] == [("carried_over", "gap policy")]
+    assert "right after 33 bars that are missing" in caught[0].detail
+
+
+def raises(grid: Grid) -> Array:
+    """Nothing, for it raises [count]"""
+    raise KeyError("what it needs")
+
+
+def always_two() -> pl.Expr:
+    """The number two [count]"""
+    return pl.lit(2.0)
+
+
+def test_what_does_not_run_and_what_stands_still_are_named_beside_what_is_sound(bars) -> None:
+    planted = [*define(raises, lookback=2), *define(always_two, lookback=1)]
+    found = examine([*select(HONEST), *planted], bars, timeframe=HOUR)
+    assert {(v.feature, v.law) for v in found.violations} == {
+        ("raises", "computable"),
+        ("always_two", "not constant"),
+    }
+    assert "raises" not in {column.feature.name for column in found.columns}
+
+
+def test_columns_without_their_input_may_be_empty(bars: pl.DataFrame) -> None:
+    blind = bars.with_columns(
+        trades=pl.lit(None, pl.Int64), taker_buy_volume=pl.lit(None, pl.Float64)
+    )
+    lone = blind.filter(pl.col("symbol") == "ADA/USDT")
+    chosen = select(["taker_imbalance_24", "return_rank_24", "btc_correlation_72", "log_return_1"])
+    found = examine(chosen, lone, timeframe=HOUR)
+    assert found.violations == ()
+    shares = {column.feature.name: column.null_share for column in found.columns}
+    assert shares["taker_imbalance_24"] == 1.0
+    assert shares["log_return_1"] < 0.05
+
+
+def short_mean() -> pl.Expr:
+    """Mean of ten bars from however many are there, over the close [ratio]"""
+    return pl.col("close").rolling_mean(10, min_samples=1) / pl.col("close")
+
+
+def test_the_warm_up_table_says_how_wrong_half_a_lookback_is(bars: pl.DataFrame) -> None:
+    instant = bars["known_at"].max()
+    (honest, loose) = warm_up(
+        [*select(["realised_vol_24"]), *define(short_mean, lookback=10)],
+        bars, timeframe=HOUR, instants=[instant],
+    )  # fmt: skip
+    assert (honest.feature, honest.lookback) == ("realised_vol_24", 25)
+    assert honest.missing == {0.5: 1.0, 1.0: 0.0, 2.0: 0.0}
+    assert honest.error[1.0] == honest.error[2.0] == 0.0
+    close = bars.sort("symbol", "known_at").group_by("symbol", maintain_order=True)
+    errors = [
+        abs(frame["close"].tail(5).mean() - frame["close"].tail(10).mean())
+        / frame["close"].tail(10).mean()
+        for _, frame in close.agg(pl.col("close").tail(10)).explode("close").group_by("symbol")
+    ]
+    assert loose.missing[0.5] == 0.0
+    # Errors are measured against the value or the median, whichever is larger.
+    assert loose.error[0.5] == pytest.approx(max(errors), rel=0.1)
