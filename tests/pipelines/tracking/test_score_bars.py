@@ -6,9 +6,13 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
+from pipelines import quality
+from pipelines.backtests.span import read_rows
 from pipelines.errors import ContractViolation
+from pipelines.quality import CheckResult
 from pipelines.steps.score_bars import score_bars
-from pipelines.tables import features_table
+from pipelines.tables import KEY, features_table
+from pipelines.tracking.plan import read_inputs
 
 HOUR = timedelta(hours=1)
 AS_OF = datetime(2024, 1, 31, tzinfo=UTC)
@@ -104,6 +108,48 @@ def test_bars_without_features_are_refused_and_an_hour_without_bars_is_not(lake_
             score_bars(context, AS_OF + HOUR)
     with lake_of_its_own(venue="kraken") as context:
         assert score_bars(context, AS_OF + HOUR).detail["rows"] == 0
+
+
+def refuse(context, hour):
+    """Write down that the features of an hour failed their check, as `check_features` does."""
+    failed = CheckResult("features", "contract", "binance", "*", hour, "", "", passed=False)
+    quality.add(context.lake, [failed])
+
+
+def test_an_hour_whose_features_failed_their_check_is_not_scored_and_the_next_one_is(
+    lake_of_its_own,
+):
+    with lake_of_its_own() as context:
+        refuse(context, AS_OF + 2 * HOUR)
+        score_bars(context, AS_OF + HOUR)
+        with pytest.raises(ContractViolation, match="02:00Z failed its check; nothing was") as told:
+            score_bars(context, AS_OF + 2 * HOUR)
+        assert "check-features --as-of 2024-01-31T02:00Z" in told.value.remedy
+        assert score_bars(context, AS_OF + 3 * HOUR).detail["rows"] == 3
+        scored = scores(context)["known_at"].unique().sort().to_list()
+        assert scored == [AS_OF + HOUR, AS_OF + 3 * HOUR]
+        quality.add(context.lake, [passed(AS_OF + 2 * HOUR)])
+        assert score_bars(context, AS_OF + 2 * HOUR).changed
+
+
+def passed(hour):
+    return CheckResult("features", "contract", "binance", "*", hour, "", "", passed=True)
+
+
+def test_no_training_and_no_backtest_reads_a_refused_hour(lake_of_its_own):
+    with lake_of_its_own() as context:
+        hour = AS_OF - 30 * HOUR
+        refuse(context, hour)
+        versions = {name: context.lake.version(name) for name in ("bars", "features")}
+        inputs = read_inputs(context, AS_OF, versions, context.settings.training)
+        assert hour in inputs.bars["known_at"]
+        assert hour not in inputs.features["known_at"]
+        assert hour - HOUR in inputs.features["known_at"]
+        symbols = context.settings.universe
+        rows = read_rows(context, "features", KEY, hour - 2 * HOUR, hour, symbols)
+        assert rows["known_at"].unique().to_list() == [hour - HOUR]
+        bars = read_rows(context, "bars", KEY, hour - 2 * HOUR, hour, symbols)
+        assert bars["known_at"].n_unique() == 2
 
 
 def test_live_scores_are_those_of_a_bulk_scoring(lake_of_its_own):
