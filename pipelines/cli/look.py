@@ -115,7 +115,7 @@ def features_command(
     json_output: Json = False,
     sets: Set = None,
 ) -> None:
-    """List the features: what each is, how far it looks back, what the lake and the models have of it."""
+    """List the features, and what lake and models have of them."""
     settings = settings_of(home, sets)
     families = [word.strip() for word in (family or "").split(",") if word.strip()]
 
