@@ -179,9 +179,7 @@ def after_an_outage(
     asked = [
         one
         for one in features
-        if one.lookback > 2
-        and missing >= one.lookback - 1
-        and not (alone and one.scope == "panel")
+        if one.lookback > 2 and missing >= one.lookback - 1 and not (alone and one.scope == "panel")
     ]
     matrix = compute(bars.filter(pl.col("known_at") <= instant), asked, timeframe=timeframe)
     now = matrix.filter((pl.col("symbol") == symbol) & (pl.col("known_at") == instant))
