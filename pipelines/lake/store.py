@@ -21,7 +21,7 @@ import polars as pl
 from pipelines.clock import TIMEFRAMES, format_instant
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
 from pipelines.lake.delta import DeltaLog, LostRace, list_tables
-from pipelines.lake.validation import conform, require_contract
+from pipelines.lake.validation import conform, in_order, require_contract
 from pipelines.tables import LAKE_TABLES, Table, contract
 
 _RACES = 8
@@ -323,7 +323,7 @@ def _write_difference(
         return True
     widened = _widen(frame, standing.schema)
     facts = [name for name in widened.columns if name not in table.audit_columns]
-    standing = _widen(standing, widened.schema).select(widened.columns)
+    standing = in_order(_widen(standing, widened.schema), widened.columns)
     fresh, gone, kept = _difference(widened, standing, table.key, facts)
     if fresh.is_empty() and gone.is_empty():
         return False
@@ -376,7 +376,7 @@ def _difference(
         # What stands repeats a key: all of it goes.
         return frame, standing, standing.clear()
     changed = pl.zeros(came.height, pl.Boolean, eager=True)
-    for name in () if came.select(facts).equals(met.select(facts)) else facts:
+    for name in () if in_order(came, facts).equals(in_order(met, facts)) else facts:
         if not came[name].equals(met[name]):
             changed |= came[name].ne_missing(met[name])
     if changed.all():
