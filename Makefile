@@ -8,7 +8,7 @@ WORKERS ?= 2
 # pip reads PIP_FIND_LINKS by itself; uv must be told.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 
-.PHONY: help setup demo test test-kill test-scale lint format bench up down lock clean
+.PHONY: help setup demo test test-kill test-scale lint format docs bench up down lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ lint: $(READY) ## Style, types and import contracts
 format: $(READY) ## Format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(READY) ## Write docs/features.md from the code
+	$(BIN)/python -c 'from pipelines.feature_list import features_page; print(features_page(), end="")' > docs/features.md
 
 bench: $(READY) ## Measure; prints, asserts nothing
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done

@@ -4,8 +4,10 @@ Nothing heavy is imported: statistics are rows of `quality`, importances are JSO
 runs logged, read where they lie.
 """
 
+import inspect
 import json
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,35 @@ def list_features(context: Context, families: Sequence[str] = ()) -> list[dict[s
             }
         )
     return listed
+
+
+def features_page() -> str:
+    """Return the registered features as a Markdown page: each family's own words, then its columns."""
+    chosen = registered()
+    families = sorted({one.family for one in chosen})
+    lines = [
+        "# Features",
+        "",
+        f"{len(chosen)} columns in {len(families)} families, written from the code by `make docs`. Lookback: bars, the "
+        "newest included, from which the value is exact.",
+    ]
+    for family in families:
+        words = inspect.getdoc(import_module(f"features.{family}")) or ""
+        lines += [
+            "",
+            f"## {family}",
+            "",
+            words,
+            "",
+            "| column | lookback | unit | what |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| `{one.name}` | {one.lookback} | {one.unit} | {one.doc.removesuffix(f' [{one.unit}]')} |"
+            for one in chosen
+            if one.family == family
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def _importances(artifact_uri: str) -> list[tuple[str, str, dict[str, float]]]:

@@ -9,7 +9,7 @@ import pytest
 from features.registry import registered
 from pipelines.context import Context
 from pipelines.errors import ConfigError
-from pipelines.feature_list import list_features
+from pipelines.feature_list import features_page, list_features
 from pipelines.quality.gate import CheckResult, add
 from pipelines.settings import load_settings
 
@@ -66,3 +66,8 @@ def test_the_newest_statistics_and_every_trainings_importance_are_told(
     ]
     assert [run["run"] for run in listed["rsi_14"]["importance"]] == ["bb"]
     assert listed["rsi_42"]["importance"] is None
+
+
+def test_the_page_of_the_docs_is_what_the_code_says() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "features.md"
+    assert page.read_text(encoding="utf-8") == features_page(), "write it anew with `make docs`"
