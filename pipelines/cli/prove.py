@@ -46,14 +46,7 @@ def parity_command(
         return {"passed": parity.passed, "report": str(page), "summary": parity.summary}
 
     answer = in_context(settings, work, json_output)
-    if json_output:
-        print_json(answer)
-    else:
-        counts = ", ".join(f"{count:,} {name}" for name, count in answer["summary"].items())
-        say(f"parity {'holds' if answer['passed'] else 'IS BROKEN'}: {counts}")
-        say(answer["report"])
-    if not answer["passed"]:
-        raise typer.Exit(3)
+    _conclude(answer, "parity holds", "parity IS BROKEN", json_output)
 
 
 @prove.command("leakage")
@@ -95,11 +88,16 @@ def leakage_command(
         return {"passed": leakage.passed, "report": str(page), "summary": leakage.summary}
 
     answer = in_context(settings, work, json_output)
+    _conclude(answer, "no column looks ahead", "THE PROOF FAILED", json_output)
+
+
+def _conclude(answer: dict[str, Any], proved: str, failed: str, json_output: bool) -> None:
+    """Print the verdict, and leave with 3 if it is not the one hoped for."""
     if json_output:
         print_json(answer)
     else:
         counts = ", ".join(f"{count:,} {name}" for name, count in answer["summary"].items())
-        say(f"{'no column looks ahead' if answer['passed'] else 'THE PROOF FAILED'}: {counts}")
+        say(f"{proved if answer['passed'] else failed}: {counts}")
         say(answer["report"])
     if not answer["passed"]:
         raise typer.Exit(3)
