@@ -5,6 +5,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 UV_VERSION := 0.13.8
 WORKERS ?= 2
+# What PyTorch's build for graphics cards adds; the lock leaves it to the build that is installed.
+CUDA := triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
+  nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse \
+  nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
 # pip reads PIP_FIND_LINKS by itself; uv must be told.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 
@@ -59,8 +63,8 @@ down: $(READY) ## Stop what `make up` started
 	$(BIN)/hourglass down
 
 lock: $(READY) ## Resolve requirements.lock anew from setup.cfg
-	$(BIN)/uv pip compile --quiet setup.cfg --extra dev --universal --python-version 3.11 $(FIND_LINKS) \
-	  --no-emit-find-links --no-emit-index-url --no-header -o requirements.lock
+	$(BIN)/uv pip compile --quiet setup.cfg --extra dev --universal --python-version 3.11 \
+	  $(addprefix --no-emit-package ,$(CUDA)) --no-emit-find-links --no-emit-index-url --no-header -o requirements.lock
 
 clean: ## Remove what make and the tools have made here
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
