@@ -7,7 +7,7 @@ nothing of how it was trained and imports neither `training` nor a tracking libr
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from serving.calibration import calibrate
+from serving.observations import Observations
 from serving.predictors import Predictor, load_predictor
 
 SPEC_FILE = "scorer.json"
@@ -39,6 +40,8 @@ class ScorerSpec:
         in units of `scale_feature * sqrt(horizon_bars)`.
     horizon_bars : int
         Bars over which returns are foreseen.
+    bar_seconds : int
+        Length of a bar.
     calibration : dict
         Parameters of `serving.calibration.calibrate`.
     class_returns : tuple of three floats
@@ -56,6 +59,7 @@ class ScorerSpec:
     feature_set: str
     scale_feature: str
     horizon_bars: int
+    bar_seconds: int
     calibration: dict[str, Any]
     class_returns: tuple[float, float, float]
     residual_bounds: tuple[float, float]
@@ -109,6 +113,11 @@ class Scorer:
         return self.spec.horizon_bars
 
     @property
+    def context_bars(self) -> int:
+        """Bars, the scored one included, whose features a score may depend on."""
+        return self.predictor.context_bars
+
+    @property
     def train_end(self) -> datetime:
         """The instant by which every label that the model saw had ended."""
         return self.spec.train_end
@@ -125,13 +134,13 @@ class Scorer:
                 f"the features at hand are {feature_set}"
             )
 
-    def score(self, X: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
-        """Return the score columns of every row.
+    def score(self, observations: Observations) -> dict[str, npt.NDArray[Any]]:
+        """Return the score columns of every asked row.
 
         Parameters
         ----------
-        X : array of float32, shape (n, k)
-            Features in the order of `feature_names`; NaN means missing.
+        observations : Observations
+            Features in the order of `feature_names`; n rows are asked for.
 
         Returns
         -------
@@ -144,12 +153,14 @@ class Scorer:
         ValueError
             If X does not have one column a feature.
         """
+        X = observations.X
         if X.ndim != 2 or X.shape[1] != len(self.feature_names):
             raise ValueError(
                 f"X has shape {X.shape}; the model wants (n, {len(self.feature_names)})"
             )
-        proba = calibrate(self.predictor.predict_proba(X), self.spec.calibration)
-        scale = X[:, self._scale_column].astype(np.float64) * np.sqrt(self.horizon_bars)
+        proba = calibrate(self.predictor.predict_proba(observations), self.spec.calibration)
+        volatility = X[observations.rows, self._scale_column].astype(np.float64)
+        scale = volatility * np.sqrt(self.horizon_bars)
         expected = proba @ np.asarray(self.spec.class_returns) * scale
         below, above = self.spec.residual_bounds
         return {
@@ -159,7 +170,7 @@ class Scorer:
             "expected_return": expected,
             "lower": expected + below * scale,
             "upper": expected + above * scale,
-            "horizon_bars": np.full(X.shape[0], self.horizon_bars, dtype=np.int64),
+            "horizon_bars": np.full(scale.size, self.horizon_bars, dtype=np.int64),
         }
 
     def save(self, folder: Path) -> str:
@@ -199,25 +210,55 @@ class Scorer:
         return cls(spec, load_predictor(spec.predictor, folder))
 
 
-def score_frame(scorer: Scorer, keys: pl.DataFrame, X: npt.NDArray[np.float32]) -> pl.DataFrame:
+def score_frame(
+    scorer: Scorer,
+    keys: pl.DataFrame,
+    X: npt.NDArray[np.float32],
+    rows: npt.NDArray[np.int64] | None = None,
+) -> pl.DataFrame:
     """Score rows and return their keys with the score columns.
 
     Parameters
     ----------
     scorer : Scorer
     keys : polars.DataFrame
-        n rows that say what is scored (venue, symbol, known_at).
-    X : array of float32, shape (n, k)
+        m rows that say what stands in X (venue, symbol, known_at).
+    X : array of float32, shape (m, k)
         Features in the order of `scorer.feature_names`; NaN means missing.
+    rows : array of int64, shape (n,), optional
+        Row numbers that are scored; the others are their past, which a model with `context_bars`
+        above 1 looks at. By default all.
 
     Returns
     -------
     polars.DataFrame
-        In the order of `keys`; rows whose volatility is not known have no expectation and are left
+        In the order of `rows`; rows whose volatility is not known have no expectation and are left
         out.
     """
-    scored = keys.with_columns(**{n: pl.Series(v) for n, v in scorer.score(X).items()})
+    observations = Observations.from_frame(keys, X, scorer.spec.bar_seconds, rows)
+    asked = keys if rows is None else keys[rows]
+    scored = asked.with_columns(**{n: pl.Series(v) for n, v in scorer.score(observations).items()})
     return scored.filter(pl.col("expected_return").is_finite())
+
+
+def score_after(scorer: Scorer, features: pl.DataFrame, start: datetime) -> pl.DataFrame:
+    """Score the rows of a frame of features that are known after `start`; the others are their past.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    features : polars.DataFrame
+        venue, symbol, known_at and the model's features, from `first_needed` on.
+    start : datetime
+    """
+    rows = np.flatnonzero((features["known_at"] > start).to_numpy())
+    X = features.select(scorer.feature_names).to_numpy()
+    return score_frame(scorer, features.select("venue", "symbol", "known_at"), X, rows)
+
+
+def first_needed(scorer: Scorer, start: datetime) -> datetime:
+    """Return the instant after which features are needed to score what is known after `start`."""
+    return start - (scorer.context_bars - 1) * timedelta(seconds=scorer.spec.bar_seconds)
 
 
 def _refuse_other(path: Path, digest: str) -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from serving.observations import Observations
 from training.config import LabelConfig
 from training.labels import label_bars
+from training.samples import Samples
 from training.splits import NO_END
 from training.weights import sample_weights, uniqueness
 
@@ -35,8 +37,10 @@ class Panel:
         Features; NaN where null.
     feature_names : tuple of str
         Columns of X.
+    symbols : tuple of str
+        Names that `symbol` counts.
     symbol : array of int64, shape (n,)
-        Code of each row's venue and symbol.
+        Place of each row's symbol in `symbols`.
     known_at, label_end : array of int64, shape (n,)
         Microseconds since the epoch; `NO_END` where there is no label.
     outcome : array of int64, shape (n,)
@@ -52,6 +56,7 @@ class Panel:
     keys: pl.DataFrame
     X: npt.NDArray[np.float32]
     feature_names: tuple[str, ...]
+    symbols: tuple[str, ...]
     symbol: Rows
     known_at: Rows
     label_end: Rows
@@ -88,6 +93,25 @@ class Panel:
         return self.keys[rows].with_columns(
             outcome=pl.Series(self.outcome[rows]).set(~known, None),
             realised_return=pl.Series(self.realised[rows]).set(~known, None),
+        )
+
+    def observations(self, rows: Rows) -> Observations:
+        """Return the panel's features with `rows` asked for."""
+        bar = self.known_at // (self.timeframe // _MICROSECOND)
+        return Observations(self.X, self.symbols, self.symbol, bar, rows)
+
+    def samples(self, rows: Rows, *, every: int, embargo_bars: int) -> Samples:
+        """Return training rows, weighed by uniqueness and then thinned to one bar in `every`."""
+        kept = self.thinned(rows, every)
+        weight, taken = self.weights(rows)[kept], rows[kept]
+        return Samples(
+            observations=self.observations(taken),
+            y=self.outcome[taken],
+            realised=self.realised[taken] / self.scale[taken],
+            weight=weight / weight.mean(),
+            known_at=self.known_at[taken],
+            label_end=self.label_end[taken],
+            embargo=embargo_bars * self.timeframe,
         )
 
     def weights(self, rows: Rows) -> Floats:
@@ -149,12 +173,14 @@ def build_panel(
     labels = label_bars(bars, label, timeframe=timeframe, end=end)
     joined = features.select(KEY).join(labels, on=KEY, how="left", maintain_order="left")
     X = features.select(names).to_numpy().astype(np.float32, copy=False)
-    symbol = joined.select(pl.struct("venue", "symbol").rank("dense").cast(pl.Int64))
+    symbols = features["symbol"].unique().sort()
+    symbol = features["symbol"].replace_strict(symbols, range(symbols.len()), return_dtype=pl.Int64)
     return Panel(
         keys=features.select(KEY),
         X=X,
         feature_names=names,
-        symbol=symbol.to_series().to_numpy() - 1,
+        symbols=tuple(symbols.to_list()),
+        symbol=symbol.to_numpy(),
         known_at=_instants(joined["known_at"]),
         label_end=_instants(joined["label_end"]),
         outcome=(joined["label"].cast(pl.Int64) + 1).fill_null(-1).to_numpy(),

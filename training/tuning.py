@@ -17,7 +17,7 @@ from training.models import model_class
 from training.models.protocol import Trial
 from training.panel import Panel
 from training.splits import SplitAudit
-from training.walk_forward import class_returns, inner_folds, training_sample
+from training.walk_forward import class_returns, inner_folds, training_samples
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -62,7 +62,7 @@ def search_folds(
     for train, test in pairs:
         scaled = panel.realised[train] / panel.scale[train]
         returns = class_returns(scaled, panel.outcome[train], panel.weights(train))
-        prepared = model.prepare(*training_sample(panel, train, config))
+        prepared = model.prepare(training_samples(panel, train, config))
         folds.append(SearchFold(prepared, returns, test, panel.weights(test), engine(test)))
     return folds, audits
 
@@ -138,7 +138,7 @@ def evaluate_trial(
     values: list[float] = []
     for number, fold in enumerate(folds):
         model = kind(params, seed=config.search.seed, threads=config.threads)
-        proba = model.fit_prepared(fold.prepared).predict_proba(panel.X[fold.test])
+        proba = model.fit_prepared(fold.prepared).predict_proba(panel.observations(fold.test))
         loss = log_loss(proba, panel.outcome[fold.test], fold.weight)
         if config.search.objective == "log_loss":
             values.append(-loss)

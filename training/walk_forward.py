@@ -18,6 +18,7 @@ from serving.scorer import Scorer, ScorerSpec, score_frame
 from training.config import TrainingConfig
 from training.models import model_class
 from training.panel import SCALE_FEATURE, Panel, microseconds
+from training.samples import Samples
 from training.splits import PurgedKFold, PurgedWalkForward, SplitAudit, audit_split
 
 Rows = npt.NDArray[np.int64]
@@ -162,7 +163,10 @@ def fit_span(
     folds, audits = inner_folds(panel, rows, config, name=name)
     out_of_fold = np.concatenate([test for _, test in folds])
     proba = np.concatenate(
-        [_fit(panel, train, params, config).predict_proba(panel.X[test]) for train, test in folds]
+        [
+            _fit(panel, train, params, config).predict_proba(panel.observations(test))
+            for train, test in folds
+        ]
     )
     weight = panel.weights(out_of_fold)
     outcome = panel.outcome[out_of_fold]
@@ -177,6 +181,7 @@ def fit_span(
         feature_set=feature_set,
         scale_feature=SCALE_FEATURE,
         horizon_bars=config.label.horizon_bars,
+        bar_seconds=int(panel.timeframe.total_seconds()),
         calibration=calibration,
         class_returns=returns,
         residual_bounds=residual_bounds(scaled - expected, config.interval_level),
@@ -195,18 +200,14 @@ def fit_span(
 
 
 def _fit(panel: Panel, rows: Rows, params: dict[str, Any], config: TrainingConfig) -> Any:
-    X, y, weight = training_sample(panel, rows, config)
     model = model_class(config.model)(params, seed=config.search.seed, threads=config.threads)
-    return model.fit(X, y, weight)
+    return model.fit(training_samples(panel, rows, config))
 
 
-def training_sample(
-    panel: Panel, rows: Rows, config: TrainingConfig
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], Floats]:
-    """Return (X, y, weight) of training rows: weighed by uniqueness, then thinned."""
-    kept = panel.thinned(rows, config.sample_every_bars)
-    weight = panel.weights(rows)[kept]
-    return panel.X[rows[kept]], panel.outcome[rows[kept]], weight / weight.mean()
+def training_samples(panel: Panel, rows: Rows, config: TrainingConfig) -> Samples:
+    """Return what a fit on `rows` learns from: weighed by uniqueness, then thinned."""
+    every, embargo = config.sample_every_bars, config.split.embargo_bars
+    return panel.samples(rows, every=every, embargo_bars=embargo)
 
 
 def class_returns(
@@ -233,7 +234,7 @@ def _shares(outcome: npt.NDArray[np.int64]) -> tuple[float, float, float]:
 
 def score_rows(scorer: Scorer, panel: Panel, rows: Rows) -> pl.DataFrame:
     """Return the scores of rows of the panel: its key and the score columns, in the panel's order."""
-    return score_frame(scorer, panel.keys[rows], panel.X[rows])
+    return score_frame(scorer, panel.keys, panel.X, rows)
 
 
 def _instant(microsecond: int) -> datetime:

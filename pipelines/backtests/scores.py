@@ -20,7 +20,7 @@ from pipelines.errors import ConfigError, ContractViolation
 from pipelines.tables import KEY
 from pipelines.tracking.plan import feature_set_of
 from serving.books import SCORES_READ, STRATEGIES
-from serving.scorer import score_frame
+from serving.scorer import first_needed, score_after
 
 if TYPE_CHECKING:
     from pipelines.tracking.registry import VersionInfo
@@ -202,10 +202,14 @@ def _score(
     for number, part in enumerate(parts, 1):
         start, end = part[0] - span.timeframe, part[-1]
         rows = read_rows(
-            context, "features", (*KEY, *scorer.feature_names), start, end, span.symbols
+            context,
+            "features",
+            (*KEY, *scorer.feature_names),
+            first_needed(scorer, start),
+            end,
+            span.symbols,
         )
-        rows = rows.filter(pl.col("known_at").is_in(part.implode()))
-        X = rows.select(scorer.feature_names).to_numpy()
-        found.append(score_frame(scorer, rows.select(KEY), X).select(*KEY, *SCORES_READ))
-        progress(number, len(parts), f"scored {rows.height} bars by version {version}")
+        scored = score_after(scorer, rows, start).select(*KEY, *SCORES_READ)
+        found.append(scored.filter(pl.col("known_at").is_in(part.implode())))
+        progress(number, len(parts), f"scored {scored.height} bars by version {version}")
     return pl.concat(found), []

@@ -29,7 +29,7 @@ from pipelines.prove.rehearsal import Progress, rehearsal, rehearse
 from pipelines.tables import KEY
 from serving.allocation import history_bars_of
 from serving.books import FEATURES_READ, SCORES_READ
-from serving.scorer import score_frame
+from serving.scorer import first_needed, score_after
 
 _BARS_READ = (*KEY, "open", "high", "low", "close", "volume")
 # Every row of the ledger is known at an instant; of a round trip it is that of its exit.
@@ -187,9 +187,9 @@ def _history(
         return inputs
     scorer = context.registry.load(version)
     columns = (*KEY, *scorer.feature_names)
-    wide = context.lake.read("features", start=start, end=end, symbols=symbols, columns=columns)
-    wide = wide.filter(pl.col("venue") == context.settings.venue)
-    scores = score_frame(scorer, wide.select(KEY), wide.select(scorer.feature_names).to_numpy())
+    needed = first_needed(scorer, start)
+    wide = context.lake.read("features", start=needed, end=end, symbols=symbols, columns=columns)
+    scores = score_after(scorer, wide.filter(pl.col("venue") == context.settings.venue), start)
     return _Inputs(inputs.bars, inputs.features, inputs.funding, _scores_of(scores))
 
 

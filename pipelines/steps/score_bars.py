@@ -9,9 +9,9 @@ from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.quality.refusals import without_refused
-from pipelines.tables import KEY, SCORES
+from pipelines.tables import SCORES
 from pipelines.tracking.plan import feature_set_of
-from serving.scorer import Scorer, score_frame
+from serving.scorer import Scorer, first_needed, score_after
 
 
 def score_bars(context: Context, as_of: datetime) -> StepReport:
@@ -42,8 +42,15 @@ def score_bars(context: Context, as_of: datetime) -> StepReport:
         return StepReport("score_bars", as_of, changed=False, detail=detail)
     changed, rows = False, 0
     for start, versions in _unscored(context, as_of, opened).items():
-        features = _features(context, start, as_of)
-        scored = pl.concat([_score(context, version, features) for version in versions])
+        scorers = {version: context.registry.load(version) for version in versions}
+        needed = min(first_needed(scorer, start) for scorer in scorers.values())
+        features = _features(context, needed, as_of)
+        scored = pl.concat(
+            [
+                _score(context, version, scorer, features, start)
+                for version, scorer in scorers.items()
+            ]
+        )
         where = {"model_version": versions}
         changed |= context.lake.replace(SCORES, scored, start=start, end=as_of, where=where)
         rows += scored.height
@@ -101,11 +108,11 @@ def _not_refused(context: Context, features: pl.DataFrame, as_of: datetime) -> p
     return kept
 
 
-def _score(context: Context, version: str, features: pl.DataFrame) -> pl.DataFrame:
-    scorer = context.registry.load(version)
-    _check(context, version, scorer, features)
-    X = features.select(scorer.feature_names).to_numpy()
-    scored = score_frame(scorer, features.select(KEY), X)
+def _score(
+    context: Context, version: str, scorer: Scorer, features: pl.DataFrame, start: datetime
+) -> pl.DataFrame:
+    _check(context, version, scorer, features.filter(pl.col("known_at") > start))
+    scored = score_after(scorer, features, start)
     return scored.with_columns(model_version=pl.lit(version)).select(*SCORES.schema)
 
 

@@ -23,6 +23,7 @@ from pipelines.database import DatabaseUrls
 from pipelines.errors import ContractViolation, SourceUnavailable, policy_error, root_reason
 from pipelines.settings import Settings
 from pipelines.tracking.runs import Tracking
+from serving.observations import Observations
 from serving.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -314,7 +315,7 @@ def _save_pyfunc(
 ) -> None:
     import pandas as pd
 
-    columns = scorer.score(example)
+    columns = scorer.score(Observations.alone(example))
     with warnings.catch_warnings():
         # On import MLflow warns of its own type hints; on saving, of how it reads pandas frames.
         warnings.simplefilter("ignore")

@@ -10,6 +10,7 @@ import mlflow
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from serving.observations import Observations
 from serving.scorer import Scorer
 
 
@@ -26,9 +27,9 @@ class ServedModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
-        """Return the score columns of every row of features; NaN means missing."""
+        """Return the score columns of every row of features, each without a past; NaN means missing."""
         rows = model_input[list(self.scorer.feature_names)].to_numpy(dtype="float32")
-        return pd.DataFrame(self.scorer.score(rows))
+        return pd.DataFrame(self.scorer.score(Observations.alone(rows)))
 
 
 mlflow.models.set_model(ServedModel())

@@ -8,17 +8,23 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from serving.observations import Observations
+
 
 class Predictor(Protocol):
     """Class probabilities from features."""
 
-    def predict_proba(self, X: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Return raw (p_down, p_flat, p_up), shape (n, 3); rows sum to 1.
+    context_bars: int
+    """Bars, the row's own included, that a probability may depend on; 1 for a model of rows."""
+
+    def predict_proba(self, observations: Observations) -> npt.NDArray[np.float64]:
+        """Return raw (p_down, p_flat, p_up) of the asked rows, shape (n, 3); rows sum to 1.
 
         Parameters
         ----------
-        X : array of float32, shape (n, k)
-            Features in the order of the fit; NaN means missing.
+        observations : Observations
+            Features in the order of the fit; NaN means missing. Rows older than `context_bars`
+            before an asked one change nothing.
         """
 
     def save(self, folder: Path) -> None:

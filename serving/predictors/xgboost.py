@@ -6,20 +6,24 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
+from serving.observations import Observations
+
 BOOSTER_FILE = "booster.ubj"
 
 
 class XGBoostPredictor:
     """An XGBoost booster of objective `multi:softprob` with the classes down, flat, up."""
 
+    context_bars = 1
+
     def __init__(self, booster: xgboost.Booster) -> None:
         self.booster = booster
 
-    def predict_proba(self, X: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def predict_proba(self, observations: Observations) -> npt.NDArray[np.float64]:
         """Return (p_down, p_flat, p_up), shape (n, 3); NaN features take the trees' default branch."""
-        if X.shape[0] == 0:
+        rows = observations.asked
+        if rows.shape[0] == 0:
             return np.empty((0, 3))
-        rows = np.ascontiguousarray(X, dtype=np.float32)
         proba = np.asarray(self.booster.inplace_predict(rows), dtype=np.float64)
         total: npt.NDArray[np.float64] = proba.sum(axis=1, keepdims=True)
         return proba / total

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,17 @@ import polars as pl
 import pytest
 import xgboost
 
+from serving.observations import Observations
 from serving.predictors import load_predictor
 from serving.predictors.xgboost import XGBoostPredictor
-from serving.scorer import Scorer, ScorerSpec, score_frame
+from serving.scorer import Scorer, ScorerSpec, first_needed, score_after, score_frame
 
 NAMES = ("momentum", "realised_vol_72")
+
+
+def alone(rows):
+    """Rows of features without a past."""
+    return Observations.alone(np.array(rows, dtype=np.float32))
 
 
 class Fixed:
@@ -24,8 +30,10 @@ class Fixed:
     def __init__(self, proba):
         self.proba = np.array(proba, dtype=float)
 
-    def predict_proba(self, X):
-        return np.tile(self.proba, (X.shape[0], 1))
+    context_bars = 1
+
+    def predict_proba(self, observations):
+        return np.tile(self.proba, (observations.rows.size, 1))
 
     def save(self, folder):
         (folder / "fixed.json").write_text(json.dumps(self.proba.tolist()))
@@ -38,6 +46,7 @@ def spec(**changes):
         "feature_set": "abc",
         "scale_feature": "realised_vol_72",
         "horizon_bars": 4,
+        "bar_seconds": 3600,
         "calibration": {"kind": "none"},
         "class_returns": (-1.0, 0.0, 1.0),
         "residual_bounds": (-0.5, 1.5),
@@ -65,7 +74,7 @@ def folder(booster, tmp_path):
 
 def test_expected_return_is_the_classes_returns_scaled_by_volatility_over_the_horizon():
     scorer = Scorer(spec(), Fixed([0.2, 0.3, 0.5]))
-    columns = scorer.score(np.array([[0.0, 0.01], [0.0, np.nan]], dtype=np.float32))
+    columns = scorer.score(alone([[0.0, 0.01], [0.0, np.nan]]))
     # (-0.2 + 0.5) * 0.01 * sqrt(4); the interval is 0.5 below to 1.5 above, in the same units.
     assert columns["expected_return"][0] == pytest.approx(0.006)
     assert columns["lower"][0] == pytest.approx(0.006 - 0.01)
@@ -75,18 +84,62 @@ def test_expected_return_is_the_classes_returns_scaled_by_volatility_over_the_ho
 
 
 def test_rows_without_volatility_are_left_out_of_the_frame_and_other_nulls_are_scored():
-    keys = pl.DataFrame({"symbol": ["A", "B"]})
+    known_at = [datetime(2024, 1, 1, tzinfo=UTC)] * 2
+    keys = pl.DataFrame(
+        {"symbol": ["A", "B"], "known_at": known_at},
+        schema_overrides={"known_at": pl.Datetime("us", "UTC")},
+    )
     X = np.array([[np.nan, 0.01], [0.0, np.nan]], dtype=np.float32)
     frame = score_frame(Scorer(spec(), Fixed([0.2, 0.3, 0.5])), keys, X)
     assert frame["symbol"].to_list() == ["A"]
-    assert frame.columns[1:4] == ["p_down", "p_flat", "p_up"]
+    assert frame.columns[2:5] == ["p_down", "p_flat", "p_up"]
+
+
+class SumOfTwoBars:
+    """A predictor of sequences: p_up is a tenth of the feature's sum over this bar and the last."""
+
+    context_bars = 2
+
+    def predict_proba(self, observations):
+        value = {
+            (code, bar): row[0]
+            for code, bar, row in zip(
+                observations.symbol, observations.bar, observations.X, strict=True
+            )
+        }
+        asked = [(observations.symbol[row], observations.bar[row]) for row in observations.rows]
+        up = np.array([value[s, b] + value.get((s, b - 1), 0.0) for s, b in asked]) / 10
+        return np.column_stack([1 - up, np.zeros_like(up), up])
+
+
+def test_a_sequence_model_sees_the_rows_before_and_scores_only_what_is_asked():
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    features = pl.DataFrame(
+        {
+            "venue": "v",
+            "symbol": ["B", "B", "A", "A", "A"],
+            "known_at": [start + timedelta(hours=h) for h in (1, 3, 0, 1, 2)],
+            "momentum": [1.0, 2.0, 3.0, 4.0, 5.0],
+            "realised_vol_72": 0.01,
+        },
+        schema_overrides={"known_at": pl.Datetime("us", "UTC")},
+    )
+    scorer = Scorer(spec(), SumOfTwoBars())
+    scored = score_after(scorer, features, start)
+    assert scored.select("symbol", pl.col("p_up").round(6)).rows() == [
+        ("B", 0.1),
+        ("B", 0.2),
+        ("A", 0.7),
+        ("A", 0.9),
+    ]
+    assert first_needed(scorer, start) == start - timedelta(hours=1)
 
 
 def test_a_saved_scorer_scores_as_before(booster, folder):
     X = np.random.default_rng(1).normal(size=(50, 2)).astype(np.float32)
     X[::7, 0] = np.nan
-    before = Scorer(spec(), XGBoostPredictor(booster)).score(X)
-    after = Scorer.load(folder).score(X)
+    before = Scorer(spec(), XGBoostPredictor(booster)).score(alone(X))
+    after = Scorer.load(folder).score(alone(X))
     for name, values in before.items():
         assert np.array_equal(values, after[name], equal_nan=True)
     total = after["p_down"] + after["p_flat"] + after["p_up"]
@@ -94,7 +147,7 @@ def test_a_saved_scorer_scores_as_before(booster, folder):
 
 
 def test_no_rows_give_no_scores(folder):
-    columns = Scorer.load(folder).score(np.empty((0, 2), dtype=np.float32))
+    columns = Scorer.load(folder).score(alone(np.empty((0, 2))))
     assert {values.size for values in columns.values()} == {0}
 
 
@@ -135,7 +188,7 @@ def test_another_feature_set_is_refused():
 
 def test_another_number_of_columns_is_refused():
     with pytest.raises(ValueError, match=r"X has shape \(3, 5\); the model wants \(n, 2\)"):
-        Scorer(spec(), Fixed([1, 0, 0])).score(np.zeros((3, 5), dtype=np.float32))
+        Scorer(spec(), Fixed([1, 0, 0])).score(alone(np.zeros((3, 5))))
 
 
 def test_an_unknown_predictor_and_a_damaged_booster_are_refused(tmp_path):
@@ -164,8 +217,10 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 import numpy
+from serving.observations import Observations
 from serving.scorer import Scorer
-columns = Scorer.load(Path(sys.argv[1])).score(numpy.array([[0.1, 0.02]], dtype=numpy.float32))
+X = numpy.array([[0.1, 0.02]], dtype=numpy.float32)
+columns = Scorer.load(Path(sys.argv[1])).score(Observations.alone(X))
 print(round(float(columns["p_up"][0]), 12))
 """
 
@@ -179,5 +234,5 @@ def test_scoring_needs_neither_training_nor_a_tracking_library(folder):
         timeout=60,
         cwd=Path(__file__).resolve().parents[2],
     )
-    here = Scorer.load(folder).score(np.array([[0.1, 0.02]], dtype=np.float32))
+    here = Scorer.load(folder).score(alone([[0.1, 0.02]]))
     assert float(done.stdout) == round(float(here["p_up"][0]), 12)

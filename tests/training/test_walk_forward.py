@@ -104,8 +104,9 @@ def test_a_fit_depends_on_nothing_after_its_span(panel, config, bars, features):
         timeframe=HOUR,
         end=end,
     )
-    X = panel.X[-50:]
-    with_future, without = fit(panel, config).scorer.score(X), fit(cut, config).scorer.score(X)
+    newest = panel.observations(np.arange(len(panel.X) - 50, len(panel.X)))
+    with_future = fit(panel, config).scorer.score(newest)
+    without = fit(cut, config).scorer.score(newest)
     for name, values in with_future.items():
         assert np.array_equal(values, without[name], equal_nan=True)
 

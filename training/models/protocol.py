@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from serving.observations import Observations
 from serving.predictors import Predictor
+from training.samples import Samples
 
-Matrix = npt.NDArray[np.float32]
-Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
@@ -37,12 +37,16 @@ class Model(Protocol):
     """
 
     name: ClassVar[str]
+    kind: ClassVar[str]
+    """What it is, for people: trees, linear, sequence or ensemble."""
     predictor_kind: ClassVar[str]
+    context_bars: int
+    """Bars, the row's own included, that it looks at; 1 for a model of rows."""
 
     def __init__(self, params: dict[str, Any], *, seed: int, threads: int) -> None: ...
 
-    def prepare(self, X: Matrix, y: Classes, weight: Floats) -> Any:
-        """Return training rows in the model's own form, to be reused by many `fit_prepared`.
+    def prepare(self, samples: Samples) -> Any:
+        """Return training samples in the model's own form, to be reused by many `fit_prepared`.
 
         The form depends on nothing that `space` varies.
         """
@@ -50,11 +54,11 @@ class Model(Protocol):
     def fit_prepared(self, prepared: Any) -> Self:
         """Fit on what `prepare` returned."""
 
-    def fit(self, X: Matrix, y: Classes, weight: Floats) -> Self:
-        """Fit on rows X, shape (n, k), NaN meaning missing."""
+    def fit(self, samples: Samples) -> Self:
+        """Fit on samples; the same as `fit_prepared(prepare(samples))`."""
 
-    def predict_proba(self, X: Matrix) -> Floats:
-        """Return (p_down, p_flat, p_up), shape (n, 3)."""
+    def predict_proba(self, observations: Observations) -> Floats:
+        """Return (p_down, p_flat, p_up) of the asked rows, shape (n, 3)."""
 
     def importance(self) -> Floats:
         """Return each feature's share of the fit's gain, shape (k,); sums to 1, or all 0."""

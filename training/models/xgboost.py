@@ -7,8 +7,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import xgboost
 
+from serving.observations import Observations
 from serving.predictors.xgboost import XGBoostPredictor, load
-from training.models.protocol import Classes, Floats, Matrix, Trial
+from training.models.protocol import Floats, Trial
+from training.samples import Samples
 
 PARAMS_FILE = "model.json"
 MAX_BIN = 64
@@ -44,7 +46,9 @@ class XGBoostModel:
     """
 
     name: ClassVar[str] = "xgboost"
+    kind: ClassVar[str] = "trees"
     predictor_kind: ClassVar[str] = "xgboost"
+    context_bars = 1
 
     def __init__(self, params: dict[str, Any], *, seed: int, threads: int) -> None:
         if unknown := sorted(set(params) - set(DEFAULTS)):
@@ -56,12 +60,12 @@ class XGBoostModel:
         self.threads = threads
         self._fitted: XGBoostPredictor | None = None
 
-    def prepare(self, X: Matrix, y: Classes, weight: Floats) -> xgboost.QuantileDMatrix:
+    def prepare(self, samples: Samples) -> xgboost.QuantileDMatrix:
         """Bin the rows once; bin edges come from these rows only."""
         return xgboost.QuantileDMatrix(
-            np.ascontiguousarray(X, dtype=np.float32),
-            label=y,
-            weight=weight,
+            samples.observations.asked,
+            label=samples.y,
+            weight=samples.weight,
             max_bin=MAX_BIN,
             nthread=self.threads,
         )
@@ -81,9 +85,9 @@ class XGBoostModel:
         self._fitted = XGBoostPredictor(xgboost.train(settings, prepared, num_boost_round=rounds))
         return self
 
-    def fit(self, X: Matrix, y: Classes, weight: Floats) -> Self:
-        """Fit on rows X, shape (n, k)."""
-        return self.fit_prepared(self.prepare(X, y, weight))
+    def fit(self, samples: Samples) -> Self:
+        """Fit on samples."""
+        return self.fit_prepared(self.prepare(samples))
 
     @property
     def predictor(self) -> XGBoostPredictor:
@@ -92,9 +96,9 @@ class XGBoostModel:
             raise ValueError("the model is not fitted; call fit first")
         return self._fitted
 
-    def predict_proba(self, X: Matrix) -> Floats:
-        """Return (p_down, p_flat, p_up), shape (n, 3)."""
-        return self.predictor.predict_proba(X)
+    def predict_proba(self, observations: Observations) -> Floats:
+        """Return (p_down, p_flat, p_up) of the asked rows, shape (n, 3)."""
+        return self.predictor.predict_proba(observations)
 
     def importance(self) -> Floats:
         """Return each feature's share of the total gain, shape (k,)."""
@@ -130,3 +134,6 @@ class XGBoostModel:
         model = cls(state["params"], seed=state["seed"], threads=state["threads"])
         model._fitted = load(folder)
         return model
+
+
+MODEL = XGBoostModel

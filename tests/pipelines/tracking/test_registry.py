@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipelines.errors import ContractViolation
+from serving.observations import Observations
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -114,7 +115,9 @@ def test_mlflow_serves_the_model_from_code_alone(trained, tmp_path):
     with world.open() as context:
         registry = context.registry
         uri = registry.tracking.client.get_model_version_download_uri(registry.name, "1")
-        here = registry.load("1").score(np.array([[0.01, 0.02, 0.003, 0.4, 0.1]], dtype=np.float32))
+        here = registry.load("1").score(
+            Observations.alone(np.array([[0.01, 0.02, 0.003, 0.4, 0.1]], dtype=np.float32))
+        )
     done = subprocess.run(
         [sys.executable, "-c", SERVE, uri],
         capture_output=True,

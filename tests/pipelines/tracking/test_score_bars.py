@@ -13,6 +13,7 @@ from pipelines.quality import CheckResult
 from pipelines.steps.score_bars import score_bars
 from pipelines.tables import KEY, features_table
 from pipelines.tracking.plan import read_inputs
+from serving.observations import Observations
 
 HOUR = timedelta(hours=1)
 AS_OF = datetime(2024, 1, 31, tzinfo=UTC)
@@ -159,6 +160,6 @@ def test_live_scores_are_those_of_a_bulk_scoring(lake_of_its_own):
         live = scores(context)
         features = context.lake.read("features", start=AS_OF, end=AS_OF + 5 * HOUR)
         scorer = context.registry.load("1")
-        bulk = scorer.score(features.select(scorer.feature_names).to_numpy())
+        bulk = scorer.score(Observations.alone(features.select(scorer.feature_names).to_numpy()))
         for name in ("p_down", "p_up", "expected_return", "lower", "upper"):
             assert live[name].to_list() == bulk[name].tolist()
