@@ -13,7 +13,7 @@ from evaluation.backtest import evaluate, prepare
 from evaluation.calibration import log_loss
 from serving.config import CostConfig, RiskConfig
 from training.config import TrainingConfig
-from training.models import model_class
+from training.models import make_model, suggest
 from training.models.protocol import Trial
 from training.panel import Panel
 from training.splits import SplitAudit
@@ -54,9 +54,7 @@ def search_folds(
     engine : callable
         ``engine(test rows)`` returns what `engine_earnings` does for these rows.
     """
-    model = model_class(config.model)(
-        config.model_params, seed=config.search.seed, threads=config.threads
-    )
+    model = make_model(config, {})
     pairs, audits = inner_folds(panel, rows, config, name="search")
     folds = []
     for train, test in pairs:
@@ -133,11 +131,10 @@ def evaluate_trial(
     Pruned
         If the trial should not go on.
     """
-    kind = model_class(config.model)
-    params = {**kind.space(trial), **config.model_params}
+    params = suggest(config, trial)
     values: list[float] = []
     for number, fold in enumerate(folds):
-        model = kind(params, seed=config.search.seed, threads=config.threads)
+        model = make_model(config, params)
         proba = model.fit_prepared(fold.prepared).predict_proba(panel.observations(fold.test))
         loss = log_loss(proba, panel.outcome[fold.test], fold.weight)
         if config.search.objective == "log_loss":

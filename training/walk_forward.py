@@ -16,7 +16,7 @@ from evaluation.calibration import fit_calibration, residual_bounds
 from serving.calibration import calibrate
 from serving.scorer import Scorer, ScorerSpec, score_frame
 from training.config import TrainingConfig
-from training.models import model_class
+from training.models import make_model
 from training.panel import SCALE_FEATURE, Panel, microseconds
 from training.samples import Samples
 from training.splits import PurgedKFold, PurgedWalkForward, SplitAudit, audit_split
@@ -200,8 +200,7 @@ def fit_span(
 
 
 def _fit(panel: Panel, rows: Rows, params: dict[str, Any], config: TrainingConfig) -> Any:
-    model = model_class(config.model)(params, seed=config.search.seed, threads=config.threads)
-    return model.fit(training_samples(panel, rows, config))
+    return make_model(config, params).fit(training_samples(panel, rows, config))
 
 
 def training_samples(panel: Panel, rows: Rows, config: TrainingConfig) -> Samples:
