@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from evaluation.streams import GAMMA, next_place, stream
 from serving.compiled import Counts, Floats, cached, compiled, fingerprint_of
 
 FAN_STEPS = 200
@@ -19,17 +20,6 @@ QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
 DRAWDOWNS = (0.05, 0.10, 0.20, 0.30, 0.50)
 _SHORTEST_RECORD = 8
 _PATHS_AT_ONCE = 256
-# SplitMix64 (Steele, Lea and Flood 2014): increments and multipliers of its output function.
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
-_SHIFT_1, _SHIFT_2, _SHIFT_3, _TO_53_BITS = (
-    np.uint64(30),
-    np.uint64(27),
-    np.uint64(31),
-    np.uint64(11),
-)
-_UNIT = 2.0**-53
 
 
 @dataclass(frozen=True)
@@ -168,18 +158,6 @@ def optimal_block(values: Floats) -> float:
 
 
 @compiled
-def _mixed(state: np.uint64) -> np.uint64:
-    z = (state ^ (state >> _SHIFT_1)) * _MIX_1
-    z = (z ^ (z >> _SHIFT_2)) * _MIX_2
-    return z ^ (z >> _SHIFT_3)
-
-
-@compiled
-def _unit(bits: np.uint64) -> float:
-    return float(bits >> _TO_53_BITS) * _UNIT
-
-
-@compiled
 def _walk_path(
     growth: Floats, state: np.uint64, ends: float, steps: Counts, levels: Floats
 ) -> tuple[float, float]:
@@ -188,14 +166,8 @@ def _walk_path(
     levels[0] = 0.0
     place, mark = 0, 1
     for bar in range(1, n + 1):
-        state += _GAMMA
-        drawn = _unit(_mixed(state))
-        probability = 1.0 if bar == 1 else ends
-        if drawn < probability:
-            # Below the probability the draw is uniform again: one number says whether and where.
-            place = min(int(drawn / probability * n), n - 1)
-        else:
-            place = place + 1 if place + 1 < n else 0
+        state += GAMMA
+        place = next_place(state, place, bar == 1, ends, n)
         level += growth[place]
         peak = max(peak, level)
         deepest = min(deepest, level - peak)
@@ -217,7 +189,7 @@ def _walk_paths(
     levels: Floats,
 ) -> None:
     for i in range(numbers.shape[0]):
-        state = _mixed(_mixed(np.uint64(seed) + _GAMMA) + np.uint64(numbers[i]) * _GAMMA)
+        state = stream(seed, numbers[i])
         total[i], deepest[i] = _walk_path(growth, state, 1.0 / block_bars, steps, levels[i])
 
 

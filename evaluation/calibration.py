@@ -94,8 +94,14 @@ def _fit_sigmoid(x: Floats, hit: Floats, weight: Floats) -> tuple[float, float]:
 
 def log_loss(proba: Floats, outcome: Classes, weight: Floats | None = None) -> float:
     """Return the mean of -log p(outcome) [nats]; probabilities below 1e-6 count as 1e-6."""
+    return float(np.average(row_log_loss(proba, outcome), weights=weight))
+
+
+def row_log_loss(proba: Floats, outcome: Classes) -> Floats:
+    """Return -log p(outcome) of every row [nats]; probabilities below 1e-6 count as 1e-6."""
     chosen = proba[np.arange(outcome.size), outcome]
-    return float(np.average(-np.log(np.maximum(chosen, SMALLEST_PROBABILITY)), weights=weight))
+    loss: Floats = -np.log(np.maximum(chosen, SMALLEST_PROBABILITY))
+    return loss
 
 
 def brier_score(proba: Floats, outcome: Classes, weight: Floats | None = None) -> float:
@@ -107,39 +113,6 @@ def brier_score(proba: Floats, outcome: Classes, weight: Floats | None = None) -
 def interval_coverage(realised: Floats, lower: Floats, upper: Floats) -> float:
     """Return the share of realised returns within [lower, upper]."""
     return float(np.mean((realised >= lower) & (realised <= upper)))
-
-
-def residual_bounds(residuals: Floats, level: float) -> tuple[float, float]:
-    """Return the split-conformal bounds that hold a share `level` of new residuals.
-
-    Parameters
-    ----------
-    residuals : array of float64, shape (n,)
-        realised - expected on rows that the model did not see.
-    level : float
-        Coverage in (0, 1), shared equally by the two tails.
-
-    Returns
-    -------
-    lower, upper : float
-        Order statistics with the finite-sample correction (n + 1), so that coverage is at least
-        `level` for exchangeable residuals (Vovk et al. 2005; Lei et al. 2018). Overlapping labels
-        are not exchangeable: the coverage is measured, not believed.
-
-    Raises
-    ------
-    ValueError
-        If there are no residuals.
-    """
-    n = residuals.size
-    if n == 0:
-        raise ValueError("an interval needs at least one residual; the training span gave none")
-    tail = (1 - level) / 2
-    ordered = np.sort(residuals)
-    # A hair's breadth forgives (1 - 0.8) / 2 for not being 0.1.
-    below = max(int(np.floor(tail * (n + 1) + 1e-9)) - 1, 0)
-    above = min(int(np.ceil((1 - tail) * (n + 1) - 1e-9)) - 1, n - 1)
-    return float(ordered[below]), float(ordered[above])
 
 
 def reliability_curve(

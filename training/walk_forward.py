@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from evaluation.calibration import fit_calibration, residual_bounds
+from evaluation.calibration import fit_calibration
+from evaluation.conformal import residual_bounds
 from serving.calibration import calibrate
 from serving.scorer import Scorer, ScorerSpec, score_frame
 from training.config import TrainingConfig

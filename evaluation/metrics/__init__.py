@@ -30,6 +30,7 @@ from evaluation.metrics.returns import (
 from evaluation.metrics.significance import (
     deflated_sharpe,
     expected_maximum_sharpe,
+    minimum_track_record,
     probabilistic_sharpe,
     sharpe_error,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "kurtosis",
     "max_drawdown",
     "max_drawdown_bars",
+    "minimum_track_record",
     "omega",
     "payoff_ratio",
     "probabilistic_sharpe",

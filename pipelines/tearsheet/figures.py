@@ -27,7 +27,7 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
     ),
     "Reward for risk": (
         Figure("sharpe", "Sharpe ratio", "ratio", "annual, risk-free rate 0"),
-        Figure("sharpe_error", "Its standard error", "ratio", "Mertens, bars independent"),
+        Figure("sharpe_error", "Its standard error", "ratio", "Lo, autocorrelation included"),
         Figure("probabilistic_sharpe", "Probability that it is above 0", "share", "PSR"),
         Figure("deflated_sharpe", "The same after the search", "share", "DSR, for all trials"),
         Figure("trials", "Trials before it", "count", "all that were tried"),

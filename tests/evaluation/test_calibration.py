@@ -9,10 +9,8 @@ import pytest
 from evaluation.calibration import (
     brier_score,
     fit_calibration,
-    interval_coverage,
     log_loss,
     reliability_curve,
-    residual_bounds,
 )
 from serving.calibration import calibrate
 
@@ -77,24 +75,6 @@ def test_log_loss_and_brier_score_of_known_forecasts():
     assert log_loss(CERTAIN, np.array([1, 1, 1])) == pytest.approx(2 / 3 * math.log(1e6))
     weight = np.array([1.0, 0.0, 0.0])
     assert log_loss(CERTAIN, np.array([0, 0, 0]), weight) == 0
-
-
-def test_conformal_bounds_are_order_statistics_with_the_finite_sample_correction():
-    residuals = np.arange(1.0, 20.0)
-    # n = 19: the 2nd smallest and 2nd largest hold 80 % of a new residual.
-    assert residual_bounds(residuals, 0.8) == (2.0, 18.0)
-    assert residual_bounds(np.array([3.0]), 0.8) == (3.0, 3.0)
-    with pytest.raises(ValueError, match="needs at least one residual"):
-        residual_bounds(np.empty(0), 0.8)
-
-
-def test_conformal_bounds_cover_new_exchangeable_residuals_at_their_level():
-    rng = np.random.default_rng(5)
-    below, above = residual_bounds(rng.standard_t(3, 2000), 0.9)
-    new = rng.standard_t(3, 20000)
-    assert interval_coverage(new, np.full(20000, below), np.full(20000, above)) == pytest.approx(
-        0.9, abs=0.02
-    )
 
 
 def test_the_reliability_curve_has_equally_filled_bins():

@@ -6,6 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation import metrics
+from evaluation.metrics.significance import (
+    independent_sharpe_variance,
+    long_run_variance,
+    sharpe_influence,
+    track_record_needed,
+)
 
 HOURS = 8760.0
 
@@ -17,7 +23,7 @@ def returns(mean: float = 0.001, bars: int = 4000) -> np.ndarray:
 def test_the_error_of_normal_returns_is_that_of_lo() -> None:
     # two equally likely values: skewness 0, kurtosis 1, so the shape term is exactly 1
     coin = np.tile([0.02, -0.01], 50)
-    assert metrics.sharpe_error(coin, 1.0) == pytest.approx(1 / math.sqrt(99))
+    assert metrics.sharpe_error(coin, 1.0, lags=0) == pytest.approx(1 / math.sqrt(99))
     # sqrt((1 + s^2 / 2) / T) on normal returns, s = 1 a bar
     normal = np.random.default_rng(1).normal(1.0, 1.0, 200_000)
     assert metrics.sharpe_error(normal, 1.0) == pytest.approx(math.sqrt(1.5 / 200_000), rel=0.01)
@@ -39,7 +45,9 @@ def test_a_sharpe_ratio_equal_to_the_benchmark_proves_nothing() -> None:
 
 
 def test_a_longer_record_proves_more() -> None:
-    short, long = np.tile([0.02, -0.019], 200), np.tile([0.02, -0.019], 20_000)
+    shuffle = np.random.default_rng(5).permutation
+    short = shuffle(np.tile([0.02, -0.019], 200))
+    long = shuffle(np.tile([0.02, -0.019], 20_000))
     assert 0.5 < metrics.probabilistic_sharpe(short, HOURS) < 0.8
     assert metrics.probabilistic_sharpe(long, HOURS) > 0.99
 
@@ -79,3 +87,92 @@ def test_without_a_ratio_there_is_no_error() -> None:
 def test_more_trials_raise_the_bar(trials: int, variance: float) -> None:
     fewer, more = (metrics.expected_maximum_sharpe(n, variance) for n in (trials, trials + 1))
     assert 0 <= fewer <= more
+
+
+def persistent(weight: float, bars: int, seed: int = 0, mean: float = 0.0) -> np.ndarray:
+    noise, values = np.random.default_rng(seed).normal(size=bars), np.zeros(bars)
+    for i in range(1, bars):
+        values[i] = weight * values[i - 1] + noise[i]
+    return values + mean
+
+
+def slow_long_run_variance(values: list[float], lags: int) -> float:
+    n, mean = len(values), sum(values) / len(values)
+    total = 0.0
+    for i in range(n):
+        for j in range(n):
+            if abs(i - j) <= lags:
+                weight = 1 - abs(i - j) / (lags + 1)
+                total += weight * (values[i] - mean) * (values[j] - mean)
+    return total / n
+
+
+@given(st.integers(2, 25), st.integers(0, 30), st.integers(0, 1000))
+def test_the_long_run_variance_is_that_of_its_plain_twin_and_never_negative(n, lags, seed) -> None:
+    values = np.random.default_rng(seed).normal(size=n)
+    slow = slow_long_run_variance(values.tolist(), min(lags, n - 1))
+    assert long_run_variance(values, lags) == pytest.approx(slow, abs=1e-12)
+    assert long_run_variance(values, lags) >= -1e-15
+
+
+def test_the_lags_follow_the_memory_and_the_variance_its_theory() -> None:
+    # the spectrum of an AR(1) at frequency zero is 1 / (1 - w)^2
+    found = long_run_variance(persistent(0.5, 100_000))
+    assert found == pytest.approx(4.0, rel=0.05)
+    assert long_run_variance(persistent(0.0, 100_000)) == pytest.approx(1.0, rel=0.05)
+
+
+def test_the_influence_of_the_bars_has_the_variance_of_independent_bars() -> None:
+    record = np.random.default_rng(2).standard_t(5, 500) * 0.01 + 0.002
+    shape = independent_sharpe_variance(
+        metrics.sharpe(record, 1.0), metrics.skew(record), metrics.kurtosis(record)
+    )
+    assert long_run_variance(sharpe_influence(record), 0) == pytest.approx(shape)
+    assert metrics.sharpe_error(record, HOURS, lags=0) == pytest.approx(
+        math.sqrt(shape / 499 * HOURS)
+    )
+
+
+@pytest.mark.parametrize(("weight", "too_small"), [(0.4, 0.75), (0.0, 1.1), (-0.3, 1.6)])
+def test_the_error_covers_what_repetition_shows_when_neighbours_are_alike(
+    weight, too_small
+) -> None:
+    draws = [persistent(weight, 1500, seed, 0.05) for seed in range(400)]
+    spread = np.std([metrics.sharpe(draw, 1.0) for draw in draws])
+    claimed = np.mean([metrics.sharpe_error(draw, 1.0) for draw in draws])
+    independent = np.mean([metrics.sharpe_error(draw, 1.0, lags=0) for draw in draws])
+    assert claimed == pytest.approx(spread, rel=0.12)
+    # what taking bars as independent claims: too little for momentum, too much for reversal
+    assert independent / spread < too_small
+
+
+def test_the_published_track_records_that_prove_a_sharpe_of_two_to_be_above_one() -> None:
+    # Bailey and Lopez de Prado (2012), section "Minimum track record length": 2.73 years of daily and
+    # 3.24 of monthly normal returns; 4.99 years of monthly hedge fund returns (skewness -0.72,
+    # kurtosis 5.78).
+    def years(bars_a_year: float, skewness: float, kurtosis: float) -> float:
+        bar = 2.0 / math.sqrt(bars_a_year)
+        variance = independent_sharpe_variance(bar, skewness, kurtosis)
+        return track_record_needed(bar / 2.0, variance) / bars_a_year
+
+    assert years(252, 0.0, 0.0) == pytest.approx(2.73, abs=0.005)
+    assert years(12, 0.0, 0.0) == pytest.approx(3.24, abs=0.005)
+    assert years(12, -0.72, 2.78) == pytest.approx(4.99, abs=0.005)
+
+
+def test_a_record_of_the_minimum_length_reaches_the_confidence() -> None:
+    record = returns(0.0004, 4000)
+    bars = metrics.minimum_track_record(record, HOURS, lags=0)
+    shape = metrics.sharpe_error(record, HOURS, lags=0) * math.sqrt(3999)
+    proof = metrics.sharpe(record, HOURS) / (shape / math.sqrt(bars - 1))
+    assert proof == pytest.approx(1.6448536269514722)
+
+
+def test_alike_neighbours_need_a_longer_record_and_a_loser_an_endless_one() -> None:
+    record = persistent(0.4, 4000, 3, 0.2)
+    alike = metrics.minimum_track_record(record, HOURS)
+    assert alike > 1.5 * metrics.minimum_track_record(record, HOURS, lags=0)
+    assert metrics.minimum_track_record(-record, HOURS) == math.inf
+    assert math.isnan(metrics.minimum_track_record(np.zeros(9), HOURS))
+    with pytest.raises(ValueError, match="between 0.5 and 1"):
+        metrics.minimum_track_record(record, HOURS, confidence=0.4)
