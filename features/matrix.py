@@ -5,8 +5,7 @@ It serves the full history, the hourly increment and the backtest, so the three 
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numba
@@ -16,22 +15,19 @@ import polars as pl
 
 from features.grid import Grid
 from features.kernels import Array, gather_finite
+from features.pieces import CHUNK_CELLS, KEY, Panel, Piece, pieces, venues
 from features.registry import Feature, select
 
-KEY = ("venue", "symbol", "known_at")
-# Cells of one column worked on at once: half a megabyte stays in the processor's cache, and memory
-# is bounded by it and the number of threads, not by the table.
-CHUNK_CELLS = 1 << 16
-# The same for features that see all symbols, whose pieces are spans of time.
-PANEL_CELLS = 1 << 18
-# Pieces shorter than a few lookbacks would spend their time on the bars before.
-PANEL_LOOKBACKS = 4
 # Pieces worked on at once; the kernels run outside Python's lock.
 THREADS = min(numba.config.NUMBA_NUM_THREADS, 8)  # type: ignore[attr-defined]
 
 
 def build_matrix(
-    bars: pl.DataFrame, *, timeframe: timedelta, names: Sequence[str] | None = None
+    bars: pl.DataFrame,
+    *,
+    timeframe: timedelta,
+    names: Sequence[str] | None = None,
+    since: datetime | None = None,
 ) -> pl.DataFrame:
     """Compute features of bars.
 
@@ -44,13 +40,16 @@ def build_matrix(
         Length of one bar; `known_at` lies on its grid.
     names : sequence of str, optional
         Features to compute, in column order; all registered ones by default.
+    since : datetime, optional
+        Give rows known after it only. Every feature then sees its lookback of bars before them and
+        hardly more, which costs an hour a fraction of its longest lookback.
 
     Returns
     -------
     polars.DataFrame
-        venue, symbol, known_at and one float32 column a feature; rows exactly those of `bars`, in
-        their order. Null where the window is not valid by the gap policy (see `grid`), where an
-        input is missing, or where the formula is undefined; never NaN, never infinite.
+        venue, symbol, known_at and one float32 column a feature; rows exactly those of `bars` (after
+        `since`), in their order. Null where the window is not valid by the gap policy (see `grid`),
+        where an input is missing, or where the formula is undefined; never NaN, never infinite.
 
     Raises
     ------
@@ -58,154 +57,42 @@ def build_matrix(
         If a name is not registered, a key repeats or is off the grid, or a feature fails, returns
         another shape or a type that is not numeric.
     """
-    return compute(bars, select(names), timeframe=timeframe)
+    return compute(bars, select(names), timeframe=timeframe, since=since)
 
 
 def compute(
-    bars: pl.DataFrame, features: Sequence[Feature], *, timeframe: timedelta
+    bars: pl.DataFrame,
+    features: Sequence[Feature],
+    *,
+    timeframe: timedelta,
+    since: datetime | None = None,
 ) -> pl.DataFrame:
     """Compute `features`, registered or not, as `build_matrix` does."""
     keys = bars.select(KEY)
-    table = np.empty((len(features), bars.height), np.float32)
-    pieces = [piece for venue in _venues(bars) for piece in _pieces(features, *venue, timeframe)]
+    # The row of the result that each bar becomes.
+    rows = np.arange(bars.height)
+    if since is not None:
+        fresh = keys["known_at"] > since
+        rows, keys = fresh.cast(pl.Int64).cum_sum().to_numpy() - 1, keys.filter(fresh)
+    table = np.empty((len(features), keys.height), np.float32)
+    work = [
+        piece
+        for chosen, venue in venues(bars)
+        for piece in pieces(features, rows[chosen], Panel.of(venue, timeframe), since)
+    ]
     # On an hour's few bars two threads would only wait for each other.
     if bars.height <= CHUNK_CELLS or THREADS == 1:
-        for piece in pieces:
+        for piece in work:
             _fill(table, piece)
     else:
         with ThreadPoolExecutor(THREADS) as pool:
-            for _ in pool.map(lambda piece: _fill(table, piece), pieces):
+            for _ in pool.map(lambda piece: _fill(table, piece), work):
                 pass
     columns = [pl.Series(one.name, table[i], nan_to_null=True) for i, one in enumerate(features)]
     return pl.concat([keys, pl.DataFrame(columns)], how="horizontal")
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """A part of the panel and the features to compute on it.
-
-    `bars` are rows of the panel, of which those numbered `kept` among them are written to the rows
-    `chosen` of the table.
-    """
-
-    columns: dict[int, Feature]
-    panel: "_Panel"
-    kept: npt.NDArray[np.int64] | slice
-    chosen: npt.NDArray[np.int64]
-
-
-def _pieces(
-    features: Sequence[Feature],
-    chosen: npt.NDArray[np.int64],
-    bars: pl.DataFrame,
-    timeframe: timedelta,
-) -> Iterator[_Piece]:
-    """Iterate over the work of one venue: panel features by time, the others by symbols."""
-    panel = _Panel.of(bars, timeframe)
-    panel.refuse_repeats()
-    for scope, parts in (("panel", panel.by_time), ("symbol", panel.by_symbol)):
-        columns = {i: one for i, one in enumerate(features) if one.scope == scope}
-        lookback = max((one.lookback for one in columns.values()), default=1)
-        for part, kept, rows in parts(lookback) if columns else ():
-            yield _Piece(columns, part, kept, chosen[rows])
-
-
-def _venues(bars: pl.DataFrame) -> Iterator[tuple[npt.NDArray[np.int64], pl.DataFrame]]:
-    """Iterate over (row numbers in `bars`, bars of one venue sorted by symbol)."""
-    order = bars.select(pl.arg_sort_by("venue", "symbol", maintain_order=True)).to_series()
-    ordered = bars[order] if not order.is_sorted() else bars
-    numbers = order.to_numpy().astype(np.int64)
-    lengths = ordered.get_column("venue").rle().struct.field("len").to_list()
-    first = 0
-    for length in lengths:
-        yield numbers[first : first + length], ordered.slice(first, length)
-        first += length
-
-
-@dataclass(frozen=True)
-class _Panel:
-    """Bars of one venue sorted by symbol, with the symbol's and the bar's number of each row."""
-
-    bars: pl.DataFrame
-    symbols: tuple[str, ...]
-    ends: npt.NDArray[np.int64]
-    codes: npt.NDArray[np.int64]
-    numbers: npt.NDArray[np.int64]
-    timeframe: timedelta
-
-    @classmethod
-    def of(cls, bars: pl.DataFrame, timeframe: timedelta) -> "_Panel":
-        runs = bars.get_column("symbol").rle().struct.unnest()
-        lengths = runs["len"].to_numpy().astype(np.int64)
-        instants = bars.get_column("known_at").dt.timestamp("us").to_numpy()
-        numbers, off_grid = np.divmod(instants, timeframe // timedelta(microseconds=1))
-        if off_grid.any():
-            raise ValueError(
-                f"{int((off_grid != 0).sum())} bars are off the grid of {timeframe} (first "
-                f"{bars['known_at'][int(off_grid.argmax())]}); give the bars' own timeframe"
-            )
-        codes = np.repeat(np.arange(lengths.size), lengths)
-        return cls(
-            bars, tuple(runs["value"]), np.cumsum(lengths), codes, numbers.astype(np.int64), timeframe
-        )  # fmt: skip
-
-    @property
-    def span(self) -> int:
-        return int(np.ptp(self.numbers)) + 1 if self.numbers.size else 0
-
-    def grid(self) -> Grid:
-        return Grid(self.bars, self.symbols, self.codes, self.numbers, self.timeframe)
-
-    def by_symbol(self, _: int) -> Iterator[tuple["_Panel", slice, slice]]:
-        """Iterate over groups of symbols: (part, rows of the part to keep, their rows here)."""
-        size = max(1, CHUNK_CELLS // max(self.span, 1))
-        for first in range(0, len(self.symbols), size):
-            last = min(first + size, len(self.symbols))
-            rows = slice(int(self.ends[first - 1]) if first else 0, int(self.ends[last - 1]))
-            part = _Panel(
-                self.bars[rows], self.symbols[first:last], self.ends[first:last] - rows.start,
-                self.codes[rows] - first, self.numbers[rows], self.timeframe,
-            )  # fmt: skip
-            yield part, slice(None), rows
-
-    def by_time(
-        self, lookback: int
-    ) -> Iterator[tuple["_Panel", npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-        """Iterate over spans of time with `lookback` bars before: (part, kept there, rows here)."""
-        size = max(PANEL_CELLS // max(len(self.symbols), 1), PANEL_LOOKBACKS * lookback, 1)
-        first = int(self.numbers.min()) if self.numbers.size else 0
-        for begin in range(first, first + self.span, size):
-            held = np.flatnonzero(
-                (self.numbers >= begin - lookback) & (self.numbers < begin + size)
-            )
-            if held.size:
-                kept = np.flatnonzero(self.numbers[held] >= begin)
-                yield self._taken(held), kept, held[kept]
-
-    def _taken(self, rows: npt.NDArray[np.int64]) -> "_Panel":
-        if rows.size == self.numbers.size:
-            return self
-        # Every symbol keeps its row, present or not: a panel feature may not depend on the cut.
-        return _Panel(
-            self.bars[rows], self.symbols, self.ends, self.codes[rows], self.numbers[rows],
-            self.timeframe,
-        )  # fmt: skip
-
-    def refuse_repeats(self) -> None:
-        if not self.numbers.size:
-            return
-        filled = np.zeros(len(self.symbols) * self.span, np.bool_)
-        filled[self.codes * self.span + self.numbers - self.numbers.min()] = True
-        if int(filled.sum()) == self.bars.height:
-            return
-        repeated = self.bars.filter(self.bars.select(KEY).is_duplicated()).row(0, named=True)
-        raise ValueError(
-            f"bars repeat a key (first {repeated['symbol']} at {repeated['known_at']}); "
-            "there is one bar a symbol and instant"
-        )
-
-
-def _fill(table: npt.NDArray[np.float32], piece: _Piece) -> None:
+def _fill(table: npt.NDArray[np.float32], piece: Piece) -> None:
     """Write the features of one piece into their columns of `table`."""
     grid = piece.panel.grid()
     position = grid.position[piece.kept]

@@ -121,7 +121,7 @@ def _matrix(
     step = timeframe_delta(settings.timeframe)
     first = max(start - required_lookback(names) * step, _BEGINNING)
     bars = read_bars(lake, settings, start=first, end=as_of)
-    return build_matrix(bars, timeframe=step, names=names).filter(pl.col("known_at") > start)
+    return build_matrix(bars, timeframe=step, names=names, since=start)
 
 
 def _rebuilt(lake: Lake, settings: Settings, change: _Change, as_of: datetime) -> pl.DataFrame:

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from features import matrix as matrix_module
+from features import pieces as pieces_module
 from features.grid import Grid
 from features.kernels import Array
 from features.matrix import build_matrix, compute
@@ -51,13 +52,35 @@ def test_no_bars_give_no_rows_with_all_columns(make_bars) -> None:
 def test_pieces_and_threads_do_not_show_in_the_values(make_bars, monkeypatch) -> None:
     bars = make_bars(1600).sample(fraction=0.99, shuffle=True, seed=5)
     whole = build_matrix(bars, timeframe=HOUR)
+    monkeypatch.setattr(pieces_module, "CHUNK_CELLS", 1000)
     monkeypatch.setattr(matrix_module, "CHUNK_CELLS", 1000)
-    monkeypatch.setattr(matrix_module, "PANEL_CELLS", 600)
-    monkeypatch.setattr(matrix_module, "PANEL_LOOKBACKS", 0)
+    monkeypatch.setattr(pieces_module, "PANEL_CELLS", 600)
+    monkeypatch.setattr(pieces_module, "PANEL_LOOKBACKS", 0)
     for threads in (1, 3):
         monkeypatch.setattr(matrix_module, "THREADS", threads)
         pieces = build_matrix(bars, timeframe=HOUR)
         assert pieces.equals(whole)
+
+
+@pytest.mark.parametrize("fresh", [1, 50, 400])
+def test_the_newest_rows_alone_are_those_of_the_whole_history(make_bars, fresh: int) -> None:
+    bars = make_bars(1600).sample(fraction=0.99, shuffle=True, seed=7)
+    newest = bars["known_at"].max()
+    # One symbol ended just before them.
+    since = newest - fresh * HOUR
+    gone = (pl.col("symbol") == "ADA/USDT") & (pl.col("known_at") > since - 3 * HOUR)
+    bars = bars.filter(~gone)
+    known_at = pl.col("known_at")
+    held = bars.filter(known_at > since - required_lookback() * HOUR)
+    expected = build_matrix(bars, timeframe=HOUR).filter(known_at > since)
+    assert build_matrix(held, timeframe=HOUR, since=since).equals(expected)
+    assert expected.height > fresh
+
+
+def test_no_row_after_the_newest_is_given(make_bars) -> None:
+    bars = make_bars(40)
+    matrix = build_matrix(bars, timeframe=HOUR, names=SOME, since=bars["known_at"].max())
+    assert matrix.shape == (0, 7)
 
 
 def test_order_flow_is_null_where_the_venue_has_none(make_bars) -> None:

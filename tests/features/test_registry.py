@@ -190,7 +190,7 @@ def test_text_of_the_engine_and_code_out_of_reach_may_change(tmp_path: Path) -> 
                 ("window: int", "window: object"),
                 ("def frame(", "# Rows.\n    def frame("),
             ],
-            "matrix.py": [("CHUNK_CELLS = 1 << 16", "CHUNK_CELLS = 1 << 15")],
+            "pieces.py": [("CHUNK_CELLS = 1 << 16", "CHUNK_CELLS = 1 << 15")],
         },
     )
     assert changed(hashes) == set()
