@@ -178,7 +178,8 @@ def measure_coverage(
     promised : float
         Level of the interval.
     **how
-        `level`, `paths`, `seed`, `block_bars` of `evaluation.intervals.bootstrap_interval`.
+        `level`, `paths`, `seed`, `block_bars`, `shortest_block` of
+        `evaluation.intervals.bootstrap_interval`.
 
     Raises
     ------

@@ -121,6 +121,7 @@ def bootstrap_interval(
     paths: int = PATHS,
     seed: int = 0,
     block_bars: float | None = None,
+    shortest_block: float = 1.0,
     kind: Literal["percentile", "basic"] = "percentile",
 ) -> Interval:
     """Return the interval of a statistic that is a function of column means.
@@ -137,6 +138,9 @@ def bootstrap_interval(
         See `Interval` and `resampled_means`.
     block_bars : float, optional
         By default `optimal_block(driver)`.
+    shortest_block : float
+        Least default: the horizon, where labels of neighbouring rows overlap and a short record might
+        not show it.
     kind : {"percentile", "basic"}
         Quantiles of the paths, or these mirrored at the value: for statistics that resampling
         pushes to one side (a calibration error grows with every noise).
@@ -152,7 +156,7 @@ def bootstrap_interval(
             f"{values.shape[0]} instants, {int((~np.isfinite(values)).sum())} values that are not "
             f"finite and level {level}"
         )
-    block = optimal_block(driver) if block_bars is None else float(block_bars)
+    block = max(optimal_block(driver), shortest_block) if block_bars is None else float(block_bars)
     drawn = statistic(resampled_means(values, block_bars=block, paths=paths, seed=seed))
     value = float(statistic(values.mean(axis=0)))
     tail = (1.0 - level) / 2.0
@@ -174,7 +178,7 @@ def mean_interval(known_at: Instants, column: npt.NDArray[Any], **how: Any) -> I
     column : array, shape (n,)
         Finite.
     **how
-        `level`, `paths`, `seed`, `block_bars` of `bootstrap_interval`.
+        `level`, `paths`, `seed`, `block_bars`, `shortest_block` of `bootstrap_interval`.
     """
     sums = per_instant(known_at, np.asarray(column, dtype=np.float64))
     mean = sums[:, 0].sum() / sums[:, 1].sum()

@@ -121,7 +121,8 @@ def calibration_curve(
     bins : int
         Equally filled bins; ties stay together, so there may be fewer.
     **how
-        `level`, `paths`, `seed`, `block_bars` of `evaluation.intervals.bootstrap_interval`.
+        `level`, `paths`, `seed`, `block_bars`, `shortest_block` of
+        `evaluation.intervals.bootstrap_interval`.
 
     Raises
     ------

@@ -51,6 +51,15 @@ class SplitConfig(BaseModel):
     train_days: float = Field(
         365.0, gt=0, description="Longest training span before a window, days."
     )
+    expanding: bool = Field(
+        False,
+        description="Let every window train from where the oldest one does, so that later windows know more, instead of on train_days each.",
+    )
+    holdout_days: float = Field(
+        0.0,
+        ge=0,
+        description="Newest days that no window, fold, search or final fit may see, scored once at the end. 0, as daily retraining needs the newest data; for a study set 60 or more.",
+    )
     inner_folds: int = Field(
         3, ge=2, description="Purged folds inside a training span, seen by the search."
     )
@@ -72,6 +81,27 @@ class SearchConfig(BaseModel):
     seed: int = Field(7, ge=0, description="Seed of the sampler and of every model.")
     timeout_seconds: float | None = Field(
         None, gt=0, description="Stop starting trials after this long; null means no limit."
+    )
+
+
+class NullConfig(BaseModel):
+    """Two checks that every training passes or is tagged unfit: labels without and with a known answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = Field(
+        True, description="Fit on shuffled and on time-shifted labels with every training."
+    )
+    shuffles: int = Field(1, ge=1, description="Shuffles of the labels; each must show no skill.")
+    folds: int = Field(2, ge=2, description="Purged folds of each check.")
+    every_bars: int = Field(
+        12, ge=1, description="Fit and predict one bar in this many, staggered over the symbols."
+    )
+    level: float = Field(
+        0.99,
+        gt=0.5,
+        lt=1,
+        description="One-sided confidence: how rarely a sound training may be called unfit.",
     )
 
 
@@ -99,3 +129,4 @@ class TrainingConfig(BaseModel):
     label: LabelConfig = LabelConfig()
     split: SplitConfig = SplitConfig()
     search: SearchConfig = SearchConfig()
+    nulls: NullConfig = NullConfig()

@@ -9,7 +9,6 @@ Learning* (2018), ch. 7.
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -43,29 +42,55 @@ class PurgedKFold:
         ValueError
             If there are fewer instants than folds.
         """
-        instants = np.unique(known_at)
-        if instants.size < self.folds:
-            raise ValueError(
-                f"{instants.size} instants cannot make {self.folds} folds; "
-                f"use at most {instants.size} folds or a longer span"
-            )
-        first, last = int(instants[0]), int(instants[-1])
-        edges = [first + (last + 1 - first) * k // self.folds for k in range(self.folds + 1)]
-        for begin, stop in pairwise(edges):
-            in_test = (known_at >= begin) & (known_at < stop)
-            if not in_test.any():
-                raise ValueError(
-                    f"a fold of {self.folds} has no rows (a gap as long as the fold); use fewer folds"
-                )
-            yield self._train(known_at, label_end, in_test), np.flatnonzero(in_test)
+        group = equal_groups(known_at, self.folds)
+        for fold in range(self.folds):
+            in_test = group == fold
+            keep = unrelated(known_at, label_end, in_test, self.embargo)
+            yield np.flatnonzero(keep), np.flatnonzero(in_test)
 
-    def _train(self, known_at: Instants, label_end: Instants, in_test: npt.NDArray[Any]) -> Rows:
-        test_start = known_at[in_test].min()
-        ends = label_end[in_test & (label_end != NO_END)]
-        test_end = max(known_at[in_test].max(), ends.max(initial=test_start))
-        before = label_end < test_start
-        after = known_at > test_end + self.embargo // _MICROSECOND
-        return np.flatnonzero((before | after) & (label_end != NO_END))
+
+def equal_groups(known_at: Instants, groups: int) -> Rows:
+    """Return the number, from 0, of the contiguous block of equal time that each row falls in.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer instants than groups, or a block has no rows.
+    """
+    instants = np.unique(known_at)
+    if instants.size < groups:
+        raise ValueError(
+            f"{instants.size} instants cannot make {groups} folds; "
+            f"use at most {instants.size} folds or a longer span"
+        )
+    first, last = int(instants[0]), int(instants[-1])
+    edges = [first + (last + 1 - first) * k // groups for k in range(1, groups)]
+    group: Rows = np.searchsorted(np.array(edges, dtype=np.int64), known_at, side="right")
+    if np.unique(group).size < groups:
+        raise ValueError(
+            f"a fold of {groups} has no rows (a gap as long as the fold); use fewer folds"
+        )
+    return group
+
+
+def unrelated(
+    known_at: Instants,
+    label_end: Instants,
+    in_test: npt.NDArray[np.bool_],
+    embargo: timedelta = timedelta(0),
+) -> npt.NDArray[np.bool_]:
+    """Say which rows may be trained on when the rows `in_test`, contiguous in time, are predicted.
+
+    Their labels end before the first test row is known, or they are known after the last test label
+    has ended and the embargo is over. Test rows themselves are not, nor is a label without end.
+    """
+    test_start = known_at[in_test].min()
+    ends = label_end[in_test & (label_end != NO_END)]
+    test_end = max(known_at[in_test].max(), ends.max(initial=test_start))
+    before = label_end < test_start
+    after = known_at > test_end + embargo // _MICROSECOND
+    allowed: npt.NDArray[np.bool_] = (before | after) & (label_end != NO_END)
+    return allowed
 
 
 @dataclass(frozen=True)
@@ -73,19 +98,25 @@ class PurgedWalkForward:
     """`windows` test spans going back from `end`, each predicted from the `train` span before it.
 
     Test windows are half-open to the left, `(start, start + test]`, and tile the time up to `end`.
-    A label must have ended by a window's start to be trained on.
+    A label must have ended by a window's start to be trained on. Rolling, every window has a training
+    span of the same length; `expanding`, all begin where the oldest does, so that later windows know
+    more.
     """
 
     windows: int
     test: timedelta
     train: timedelta
     end: int
+    expanding: bool = False
 
     def bounds(self) -> list[tuple[int, int, int]]:
         """Return (train start, test start, test end) of every window, oldest first."""
         test, train = self.test // _MICROSECOND, self.train // _MICROSECOND
         starts = [self.end - (self.windows - k) * test for k in range(self.windows)]
-        return [(start - train, start, start + test) for start in starts]
+        return [
+            ((starts[0] if self.expanding else start) - train, start, start + test)
+            for start in starts
+        ]
 
     def split(self, known_at: Instants, label_end: Instants) -> Iterator[tuple[Rows, Rows]]:
         """Yield (train, test) row numbers, a pair a window, oldest first."""

@@ -58,8 +58,8 @@ def plan_windows(
 ) -> list[Window]:
     """Return the outer windows of a walk-forward as of `as_of`, oldest first.
 
-    The newest test window ends one label horizon before `as_of`, so that every test row has its
-    outcome.
+    The newest test window ends one label horizon before `study_end`, so that every test row has its
+    outcome and none is told by the hold-out.
 
     Parameters
     ----------
@@ -77,7 +77,8 @@ def plan_windows(
     """
     split, horizon = config.split, config.label.horizon_bars * timeframe
     test, train = timedelta(days=split.test_days), timedelta(days=split.train_days)
-    splitter = PurgedWalkForward(split.windows, test, train, microseconds(as_of - horizon))
+    end = microseconds(study_end(as_of, config) - horizon)
+    splitter = PurgedWalkForward(split.windows, test, train, end, split.expanding)
     windows = [
         Window(number, max(_instant(begin), first - timeframe), _instant(start), _instant(stop))
         for number, (begin, start, stop) in enumerate(splitter.bounds())
@@ -94,9 +95,18 @@ def plan_windows(
     return windows
 
 
+def study_end(as_of: datetime, config: TrainingConfig) -> datetime:
+    """Return the instant after which the windows, the search and the final fit know nothing.
+
+    `as_of` itself unless `split.holdout_days` keeps the newest days back (`training.holdout`).
+    """
+    return as_of - timedelta(days=config.split.holdout_days)
+
+
 def history_needed(config: TrainingConfig, *, timeframe: timedelta) -> timedelta:
     """Return how far before `as_of` a walk-forward reads features."""
-    days = config.split.train_days + config.split.windows * config.split.test_days
+    split = config.split
+    days = split.train_days + split.windows * split.test_days + split.holdout_days
     return timedelta(days=days) + config.label.horizon_bars * timeframe
 
 

@@ -1,6 +1,6 @@
 """Fit the challenger on the newest span and log it as a model."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from pipelines.clock import format_instant
@@ -8,6 +8,7 @@ from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.tracking.plan import TrainingPlan, load_plan, read_panel, run_of
 from pipelines.tracking.plots import importance_plot
+from training.holdout import final_span
 from training.panel import Panel
 from training.walk_forward import FittedSpan, fit_span
 
@@ -69,14 +70,14 @@ def fit_challenger(context: Context, as_of: datetime, training_id: str) -> StepR
 
 
 def _fit(panel: Panel, plan: TrainingPlan) -> FittedSpan:
-    longest = plan.as_of - timedelta(days=plan.training.split.train_days)
+    start, end = final_span(plan.as_of, plan.first, plan.training, timeframe=panel.timeframe)
     try:
         return fit_span(
             panel,
             plan.params,
             plan.training,
-            start=max(longest, plan.first - panel.timeframe),
-            end=plan.as_of,
+            start=start,
+            end=end,
             feature_set=plan.feature_set,
             name="challenger",
         )
