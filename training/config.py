@@ -1,8 +1,9 @@
 """How a model is trained: the frozen configuration of labels, splits, search and model."""
 
-from typing import Any, Literal
+from math import prod
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class LabelConfig(BaseModel):
@@ -73,15 +74,49 @@ class SearchConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    trials: int = Field(20, ge=1, description="Trials a training run adds to its study.")
+    trials: int = Field(20, ge=1, description="Trials of a training's study.")
+    timeout_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Time a study may take over all its runs; no trial is begun that would end later. null means no limit.",
+    )
     objective: Literal["net_return", "log_loss"] = Field(
         "net_return",
         description="Net-of-cost result of the engine on out-of-fold scores, or log loss.",
     )
-    seed: int = Field(7, ge=0, description="Seed of the sampler and of every model.")
-    timeout_seconds: float | None = Field(
-        None, gt=0, description="Stop starting trials after this long; null means no limit."
+    pruner: Literal["wilcoxon", "halving", "none"] = Field(
+        "wilcoxon",
+        description="When a trial is given up between folds: when it is worse than the best one fold by fold (signed-rank test), by successive halving, or never.",
     )
+    grid: dict[str, tuple[Any, ...]] = Field(
+        default_factory=dict,
+        description="Parameters whose values are tried in turn, e.g. {max_depth: [3, 5]}; the sampler suggests the others.",
+    )
+    warm_start: bool = Field(
+        True,
+        description="The first trial takes the parameters of the champion of that time, or of the last training, if it is of the same model.",
+    )
+    batch: int = Field(
+        4,
+        ge=1,
+        description="Trials suggested together, from the trials before them: as many can run at once with one result.",
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        description="Processes, or mapped tasks, that work on one study; the result does not depend on it. Each takes `training.threads`.",
+    )
+    seed: int = Field(7, ge=0, description="Seed of the sampler and of every model.")
+
+    @model_validator(mode="after")
+    def _enough_trials(self) -> Self:
+        combinations = prod(len(values) for values in self.grid.values())
+        if combinations == 0 or combinations > self.trials:
+            raise ValueError(
+                f"search.grid has {combinations} combinations and search.trials is {self.trials}; "
+                "give every parameter a value, and at least a trial to each combination"
+            )
+        return self
 
 
 class NullConfig(BaseModel):
