@@ -1,7 +1,7 @@
 """The scorer: a predictor with its calibration, expected return and interval, as files.
 
-A scorer is a folder: `scorer.json` and the predictor's own files, whose hashes it holds. It knows
-nothing of how it was trained and imports neither `training` nor a tracking library.
+A scorer is a folder: `scorer.json` and the predictor's own files, whose hashes it holds; an ensemble
+keeps its members' files in subfolders. It knows nothing of how it was trained and imports neither `training` nor a tracking library.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ class ScorerSpec:
     train_start, train_end : datetime
         The model saw labels of bars known after `train_start`, all ended by `train_end`.
     files : dict
-        SHA-256 of the predictor's files.
+        SHA-256 of the predictor's files, by their path within the folder.
     """
 
     predictor: str
@@ -177,8 +177,7 @@ class Scorer:
         """Write the scorer into `folder` (made if absent) and return its hash."""
         folder.mkdir(parents=True, exist_ok=True)
         self.predictor.save(folder)
-        names = sorted(p.name for p in folder.iterdir() if p.name != SPEC_FILE)
-        files = {name: _sha256(folder / name) for name in names}
+        files = {name: _sha256(folder / name) for name in _files(folder)}
         spec = {**self.spec.as_json(), "files": files}
         text = json.dumps(spec, indent=1, sort_keys=True) + "\n"
         (folder / SPEC_FILE).write_text(text, encoding="utf-8")
@@ -197,7 +196,7 @@ class Scorer:
         Raises
         ------
         ValueError
-            If a file is missing, damaged or another than was saved.
+            If a file is missing, damaged or another than was saved, or was not saved at all.
         """
         path = folder / SPEC_FILE
         if not path.is_file():
@@ -207,6 +206,8 @@ class Scorer:
         spec = ScorerSpec.from_json(json.loads(path.read_text(encoding="utf-8")))
         for name, digest in spec.files.items():
             _refuse_other(folder / name, digest)
+        if strange := sorted(set(_files(folder)) - set(spec.files)):
+            raise ValueError(f"{folder} holds {', '.join(strange)}, which the scorer did not save")
         return cls(spec, load_predictor(spec.predictor, folder))
 
 
@@ -259,6 +260,11 @@ def score_after(scorer: Scorer, features: pl.DataFrame, start: datetime) -> pl.D
 def first_needed(scorer: Scorer, start: datetime) -> datetime:
     """Return the instant after which features are needed to score what is known after `start`."""
     return start - (scorer.context_bars - 1) * timedelta(seconds=scorer.spec.bar_seconds)
+
+
+def _files(folder: Path) -> list[str]:
+    found = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(name for name in found if name != SPEC_FILE)
 
 
 def _refuse_other(path: Path, digest: str) -> None:

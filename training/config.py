@@ -3,7 +3,7 @@
 from math import prod
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class LabelConfig(BaseModel):
@@ -17,6 +17,10 @@ class LabelConfig(BaseModel):
     )
     horizon_bars: int = Field(
         24, ge=1, description="Time barrier of a label, or its fixed horizon, in bars."
+    )
+    extra_horizons: tuple[int, ...] = Field(
+        (),
+        description="Further horizons, in bars, that the members of `multi_horizon` learn beside horizon_bars, e.g. [8, 72]; splits purge by the longest.",
     )
     take_profit: float = Field(
         1.0, gt=0, description="Upper barrier, in units of volatility over the horizon."
@@ -40,6 +44,31 @@ class LabelConfig(BaseModel):
         le=1,
         description="Weight of the oldest sample relative to the newest; 1 means no decay.",
     )
+
+    @field_validator("extra_horizons")
+    @classmethod
+    def _whole_bars(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(bars < 1 for bars in value) or len(set(value)) < len(value):
+            raise ValueError("give whole numbers of bars from 1 on, each once, e.g. [8, 72]")
+        return value
+
+    @model_validator(mode="after")
+    def _other_horizons(self) -> Self:
+        if self.horizon_bars in self.extra_horizons:
+            raise ValueError(
+                f"label.extra_horizons has {self.horizon_bars}, which is label.horizon_bars already; "
+                "leave it out"
+            )
+        return self
+
+    @property
+    def longest_horizon_bars(self) -> int:
+        """Bars after which everything that is learned from a row is known."""
+        return max((self.horizon_bars, *self.extra_horizons))
+
+    def at_horizon(self, bars: int) -> "LabelConfig":
+        """Return the same label over another horizon."""
+        return self.model_copy(update={"horizon_bars": bars, "extra_horizons": ()})
 
 
 class SplitConfig(BaseModel):
@@ -148,6 +177,26 @@ class TrainingConfig(BaseModel):
     model: str = Field("xgboost", description="Model of training/models/.")
     model_params: dict[str, Any] = Field(
         default_factory=dict, description="Parameters fixed by hand, not searched."
+    )
+    members: tuple[str, ...] = Field(
+        (),
+        description="Models that an ensemble (voting, stacking, blending, multi_horizon) is made of, e.g. [xgboost, lightgbm]; a model that is there twice is told apart by a dash: [xgboost, xgboost-deep].",
+    )
+    member_params: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Parameters of members fixed by hand, by member; the others are searched together.",
+    )
+    scope: Literal["global", "symbol", "cluster"] = Field(
+        "global",
+        description="One model for all symbols, or one a symbol or a cluster of symbols beside it.",
+    )
+    clusters: int = Field(
+        3, ge=2, description="Clusters of symbols whose returns move together, for scope cluster."
+    )
+    group_min_rows: int = Field(
+        500,
+        ge=1,
+        description="Rows, after thinning, from which a symbol or cluster gets a model of its own; the others use the global one.",
     )
     threads: int = Field(2, ge=1, description="Threads a fit may use.")
     sample_every_bars: int = Field(

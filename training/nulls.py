@@ -25,6 +25,7 @@ from evaluation.calibration import row_log_loss
 from evaluation.intervals import Interval, skill_interval
 from training.config import NullConfig
 from training.panel import Panel
+from training.samples import HorizonLabels
 from training.splits import NO_END, PurgedKFold, SplitAudit, audit_split
 
 Rows = npt.NDArray[np.int64]
@@ -337,4 +338,11 @@ def _relabelled(panel: Panel, source: Rows, rows: Rows) -> Panel:
     label_end[given] = panel.known_at[given] + (panel.label_end[taken] - panel.known_at[taken])
     outcome[given] = panel.outcome[taken]
     realised[given] = panel.realised[taken] / panel.scale[taken] * panel.scale[given]
-    return replace(panel, label_end=label_end, outcome=outcome, realised=realised)
+    others = {bars: _moved(labels, given, taken) for bars, labels in panel.others.items()}
+    return replace(panel, label_end=label_end, outcome=outcome, realised=realised, others=others)
+
+
+def _moved(labels: HorizonLabels, given: npt.NDArray[np.bool_], taken: Rows) -> HorizonLabels:
+    y, realised = np.full_like(labels.y, -1), np.full_like(labels.realised, np.nan)
+    y[given], realised[given] = labels.y[taken], labels.realised[taken]
+    return HorizonLabels(y, realised)

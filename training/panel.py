@@ -1,6 +1,7 @@
 """Features and labels of many symbols as the arrays that splits, weights and models work on."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ import polars as pl
 from serving.observations import Observations
 from training.config import LabelConfig
 from training.labels import label_bars
-from training.samples import Samples
+from training.samples import HorizonLabels, Samples
 from training.splits import NO_END
 from training.weights import sample_weights, uniqueness
 
@@ -42,7 +43,8 @@ class Panel:
     symbol : array of int64, shape (n,)
         Place of each row's symbol in `symbols`.
     known_at, label_end : array of int64, shape (n,)
-        Microseconds since the epoch; `NO_END` where there is no label.
+        Microseconds since the epoch; `NO_END` where there is no label. With `extra_horizons`, the end
+        of the row's longest label that is known, so that splits purge all that is learned from it.
     outcome : array of int64, shape (n,)
         Class number 0 (down), 1 (flat), 2 (up); -1 where there is no label.
     realised : array of float64, shape (n,)
@@ -51,6 +53,8 @@ class Panel:
         `SCALE_FEATURE * sqrt(horizon_bars)`; NaN where not known.
     label : LabelConfig
     timeframe : timedelta
+    others : mapping
+        Each of `label.extra_horizons` -> classes and log returns in units of volatility over it.
     """
 
     keys: pl.DataFrame
@@ -65,6 +69,7 @@ class Panel:
     scale: Floats
     label: LabelConfig
     timeframe: timedelta
+    others: Mapping[int, HorizonLabels] = field(default_factory=dict)
 
     @property
     def labelled(self) -> npt.NDArray[np.bool_]:
@@ -73,12 +78,12 @@ class Panel:
         return known
 
     def training_rows(self, start: datetime, end: datetime) -> Rows:
-        """Return labelled rows known after `start` whose whole horizon was over by `end`.
+        """Return labelled rows known after `start` whose longest horizon was over by `end`.
 
         A label that hit a barrier early is known early, but at the edge only such labels would be:
         taking them alone would over-represent large moves.
         """
-        horizon = self.label.horizon_bars * self.timeframe
+        horizon = self.label.longest_horizon_bars * self.timeframe
         begin, stop = microseconds(start), microseconds(end - horizon)
         return np.flatnonzero(self.labelled & (self.known_at > begin) & (self.known_at <= stop))
 
@@ -112,6 +117,10 @@ class Panel:
             known_at=self.known_at[taken],
             label_end=self.label_end[taken],
             embargo=embargo_bars * self.timeframe,
+            others={
+                bars: HorizonLabels(labels.y[taken], labels.realised[taken])
+                for bars, labels in self.others.items()
+            },
         )
 
     def weights(self, rows: Rows) -> Floats:
@@ -170,30 +179,63 @@ def build_panel(
     if features.is_empty():
         raise ValueError("features: no rows in the span; build features for it first")
     features = features.filter(pl.col("known_at") <= end)
-    labels = label_bars(bars, label, timeframe=timeframe, end=end)
-    joined = features.select(KEY).join(labels, on=KEY, how="left", maintain_order="left")
+    keys = features.select(KEY)
+    joined = _labels_of(keys, bars, label, timeframe, end)
     X = features.select(names).to_numpy().astype(np.float32, copy=False)
+    volatility = X[:, names.index(SCALE_FEATURE)].astype(np.float64)
+    others, label_end = {}, _instants(joined["label_end"])
+    for horizon in label.extra_horizons:
+        further = _labels_of(keys, bars, label.at_horizon(horizon), timeframe, end)
+        scaled = _returns(further) / _positive(volatility * np.sqrt(horizon))
+        others[horizon] = HorizonLabels(_classes(further), scaled)
+        label_end = _later(label_end, _instants(further["label_end"]))
     symbols = features["symbol"].unique().sort()
     symbol = features["symbol"].replace_strict(symbols, range(symbols.len()), return_dtype=pl.Int64)
     return Panel(
-        keys=features.select(KEY),
+        keys=keys,
         X=X,
         feature_names=names,
         symbols=tuple(symbols.to_list()),
         symbol=symbol.to_numpy(),
         known_at=_instants(joined["known_at"]),
-        label_end=_instants(joined["label_end"]),
-        outcome=(joined["label"].cast(pl.Int64) + 1).fill_null(-1).to_numpy(),
-        realised=joined["realised_return"].fill_null(np.nan).to_numpy(),
-        scale=X[:, names.index(SCALE_FEATURE)].astype(np.float64) * np.sqrt(label.horizon_bars),
+        label_end=label_end,
+        outcome=_classes(joined),
+        realised=_returns(joined),
+        scale=volatility * np.sqrt(label.horizon_bars),
         label=label,
         timeframe=timeframe,
+        others=others,
     )
 
 
 def microseconds(instant: datetime) -> int:
     """Return `instant` as microseconds since the epoch."""
     return round(instant.timestamp() * 1_000_000)
+
+
+def _labels_of(
+    keys: pl.DataFrame, bars: pl.DataFrame, label: LabelConfig, timeframe: timedelta, end: datetime
+) -> pl.DataFrame:
+    labels = label_bars(bars, label, timeframe=timeframe, end=end)
+    return keys.join(labels, on=KEY, how="left", maintain_order="left")
+
+
+def _classes(labels: pl.DataFrame) -> Rows:
+    return (labels["label"].cast(pl.Int64) + 1).fill_null(-1).to_numpy()
+
+
+def _returns(labels: pl.DataFrame) -> Floats:
+    return labels["realised_return"].fill_null(np.nan).to_numpy()
+
+
+def _positive(scale: Floats) -> Floats:
+    return np.where(scale > 0, scale, np.nan)
+
+
+def _later(ends: Rows, others: Rows) -> Rows:
+    """Return the later end of each row; a row without a label of its own remains without."""
+    known = (ends != NO_END) & (others != NO_END)
+    return np.where(known, np.maximum(ends, others), ends)
 
 
 def _instants(series: pl.Series) -> npt.NDArray[Any]:
