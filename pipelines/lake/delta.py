@@ -249,7 +249,7 @@ class DeltaLog:
     def _load(self, table: DeltaTable, months: MonthCache | None) -> Snapshot:
         actions = pl.DataFrame(table.get_add_actions(flatten=True))
         files = actions.select(
-            path=pl.col("path").map_elements(unquote, pl.String),
+            path=pl.Series([unquote(path) for path in actions["path"].to_list()], dtype=pl.String),
             size=pl.col("size_bytes"),
             rows=pl.col("num_records"),
             month=pl.col(f"partition.{PARTITION}")

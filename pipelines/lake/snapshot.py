@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -62,6 +63,14 @@ class Snapshot:
     metadata: dict[str, str]
     months: "MonthCache | None"
 
+    @cached_property
+    def paths(self) -> dict[str, list[str]]:
+        """The data files of every month, in order; "" for a table that is not partitioned."""
+        grouped: dict[str, list[str]] = {}
+        for month, path in self.files.select("month", "path").iter_rows():
+            grouped.setdefault(month, []).append(path)
+        return dict(sorted(grouped.items()))
+
     @property
     def row_count(self) -> int:
         """Rows in the table."""
@@ -76,26 +85,27 @@ class Snapshot:
     ) -> pl.DataFrame:
         """Return the rows with `start < known_at <= end`, sorted by key; see `Lake.read`."""
         chosen = pl.col("known_at") <= end
-        held = pl.col("month") <= month_of(end)
         if start is not None:
             chosen &= pl.col("known_at") > start
-            held &= (pl.col("month") >= month_of(start)) | (pl.col("month") == "")
         if symbols is not None:
             chosen &= pl.col("symbol").is_in(list(symbols))
-        files = self.files.filter(held)
+        first, last = "" if start is None else month_of(start), month_of(end)
+        held = {
+            month: paths
+            for month, paths in self.paths.items()
+            if not month or first <= month <= last
+        }
         key = list(contract(self.name).key)
         # Years of a few columns are read at a time: nothing else is decoded or copied.
         names = None if columns is None else list(dict.fromkeys([*key, *self._held(columns)]))
-        if self.months is not None and files["month"].n_unique() <= _CACHED_MONTHS:
-            months = [
-                self.months.rows(self, str(month), group["path"].to_list())
-                for (month,), group in files.group_by("month")
-            ]
+        if self.months is not None and len(held) <= _CACHED_MONTHS:
+            months = [self.months.rows(self, month, paths) for month, paths in held.items()]
             if names is not None:
                 months = [frame.select(names) for frame in months]
             rows = pl.concat([frame.filter(chosen) for frame in months]) if months else self._none()
             return rows.sort(key)
-        return self.scan(files["path"].to_list(), chosen, names).sort(key)
+        paths = [path for of_month in held.values() for path in of_month]
+        return self.scan(paths, chosen, names).sort(key)
 
     def scan(
         self, paths: Sequence[str], chosen: pl.Expr | None = None, names: list[str] | None = None

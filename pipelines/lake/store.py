@@ -317,7 +317,9 @@ def _write_difference(
             return False
         log.create(table, frame)
         return True
-    standing = snapshot.rows(start, end, None, None).filter(_selection(start, end, where))
+    standing = snapshot.rows(start, end, None, None)
+    if where:
+        standing = standing.filter(_selection(start, end, where))
     if _replaces_everything(snapshot.row_count, standing, frame):
         log.overwrite(table, frame, version=snapshot.version)
         return True

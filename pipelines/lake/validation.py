@@ -177,7 +177,7 @@ def find_breaches(table: Table, frame: pl.DataFrame) -> list[Breach]:
     sound = sound_columns(table, frame)
     rules = [
         clause
-        for clause in (*clauses(table), *_open_clauses(table, frame))
+        for clause in (*clauses(table), *_open_clauses(table, frame.drop(sound)))
         if clause.column not in sound
     ]
     counts = frame.select(clause.breaks.sum().alias(str(i)) for i, clause in enumerate(rules)).row(

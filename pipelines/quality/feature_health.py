@@ -29,9 +29,12 @@ def undefined_shares(
         Length of one bar.
     """
     runs = _runs(features, trailing, bars, step)
-    held = runs.select(_run(feature).alias(feature.name) for feature in features).to_numpy()
+    kinds = [_run(feature) for feature in features]
+    place = {kind: i for i, kind in enumerate(dict.fromkeys(kinds))}
+    held = runs.select(list(place)).to_numpy()[:, [place[kind] for kind in kinds]]
     complete = held >= np.array([feature.lookback for feature in features])
-    null = trailing.select(pl.col(f.name).is_null() for f in features).to_numpy()
+    # The lake holds no NaN: in a matrix of floats that is what was null.
+    null = np.isnan(trailing.select(feature.name for feature in features).to_numpy())
     counts, nulls = complete.sum(axis=0), (complete & null).sum(axis=0)
     return {
         feature.name: float(nulls[i] / counts[i]) for i, feature in enumerate(features) if counts[i]
@@ -91,9 +94,9 @@ def _panel_run(needs: tuple[str, ...], markets: tuple[str, ...]) -> pl.Expr:
     return shortest.alias(_kind("panel", needs, markets))
 
 
-def _run(feature: Feature) -> pl.Expr:
+def _run(feature: Feature) -> str:
     markets = feature.markets if feature.scope == "panel" else ()
-    return pl.col(_kind(feature.scope, feature.needs, markets))
+    return _kind(feature.scope, feature.needs, markets)
 
 
 def _kind(scope: str, needs: tuple[str, ...], markets: tuple[str, ...] = ()) -> str:

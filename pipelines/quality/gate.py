@@ -256,7 +256,7 @@ def violation(
 def _failed_expectations(table: Table, frame: pl.DataFrame, *, full: bool) -> list[str]:
     from pipelines.quality import expectations
 
-    if expectations.passes_gate(table, frame) and not full:
+    if not full and expectations.passes_gate(table, frame):
         return []
     return expectations.failed_expectations(table, frame)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
+from weakref import WeakKeyDictionary
 
 import polars as pl
 
@@ -41,6 +42,8 @@ CHECKS = ("feature_set", "one_row_a_bar", "null_share", "not_constant", "expecta
 _ROUNDING = 1e-5
 _DAY = timedelta(days=1)
 _TICK = timedelta(microseconds=1)
+# The venue and day of a lake that is known to have been looked at.
+_looked_at: WeakKeyDictionary[Lake, tuple[str, datetime]] = WeakKeyDictionary()
 _REMEDY = "read the named column in features/, mend it or its bars, and run build_features again"
 
 
@@ -138,9 +141,14 @@ def _is_daily(lake: Lake, settings: Settings, as_of: datetime) -> bool:
     midnight = as_of.replace(hour=0, minute=0)
     if as_of == midnight:
         return True
-    return not latest_statistics(
+    if _looked_at.get(lake) == (settings.venue, midnight):
+        return False
+    made = latest_statistics(
         lake, FEATURES.name, venue=settings.venue, start=midnight - _TICK, end=as_of - _TICK
     )
+    if made:
+        _looked_at[lake] = (settings.venue, midnight)
+    return not made
 
 
 def _look_at_the_day(
