@@ -25,6 +25,7 @@ from serving.compiled import Floats
 PATHS = 1_000
 SIZE = 0.05
 _FEWEST = 20
+_HOPELESS = 10.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class SuperiorAbility:
     Attributes
     ----------
     p_value : float
-        The consistent one; small speaks for at least one model that is better.
+        The consistent one; small speaks for at least one model that is better. 0 stands for less
+        than 1 / paths; 1 where no model has a smaller mean loss at all.
     p_lower, p_upper : float
         Its liberal and its conservative bound; `p_upper` is what poor models added to the comparison
         can inflate.
@@ -132,7 +134,10 @@ def superior_ability(
     test = SPA(np.zeros(lead.shape[0]), -standard, block_size=block, reps=paths, seed=seed)
     test.compute()
     best = int(standard.mean(axis=0).argmax())
-    lower, consistent, upper = (float(test.pvalues[k]) for k in ("lower", "consistent", "upper"))
+    lower, consistent, upper = (
+        float(test.pvalues[k]) if standard[:, best].mean() > 0 else 1.0
+        for k in ("lower", "consistent", "upper")
+    )
     return SuperiorAbility(
         consistent, lower, upper, names[best], float(lead[:, best].mean()), block, paths
     )
@@ -165,6 +170,9 @@ def superior_models(
 
     names, lead, block = _leads(benchmark, losses, block_bars)
     standard = lead / _long_run_deviation(lead, block)
+    # A model that never wins: without one arch fails where the last step finds all that are left.
+    hopeless = standard[:, :1] - standard[:, :1].mean() - _HOPELESS
+    standard = np.hstack([standard, hopeless])
     test = StepM(
         np.zeros(lead.shape[0]), -standard, size=size, block_size=block, reps=paths, seed=seed
     )

@@ -155,7 +155,7 @@ def shuffled_labels(panel: Panel, rows: Rows, *, seed: int, piece_bars: int | No
         Rows with labels; all others lose theirs.
     seed : int
     piece_bars : int, optional
-        By default two horizons: most labels then stay beside those that they overlap with.
+        By default two of the longest horizon: most labels then stay beside those that they overlap with.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def shuffled_labels(panel: Panel, rows: Rows, *, seed: int, piece_bars: int | No
     """
     bar = _bars(panel)
     first, last = int(bar[rows].min()), int(bar[rows].max())
-    pieces = _pieces(last + 1 - first, piece_bars or 2 * panel.label.horizon_bars, seed)
+    pieces = _pieces(last + 1 - first, piece_bars or 2 * panel.label.longest_horizon_bars, seed)
     moved = first + np.concatenate(pieces)
     inside = (bar >= first) & (bar <= last)
     source_bar = np.where(inside, moved[np.clip(bar - first, 0, last - first)], -1)
@@ -289,10 +289,10 @@ def _skill(found: OutOfFold, level: float, shortest_block: float) -> Interval:
 
 
 def _instants_a_horizon(panel: Panel, rows: Rows) -> float:
-    """Return how many instants of `rows` a label's horizon spans on average, at least 1."""
+    """Return how many instants of `rows` the longest horizon spans on average, at least 1."""
     instants = np.unique(_bars(panel)[rows])
     span = int(instants[-1] - instants[0]) + 1
-    return max(panel.label.horizon_bars * instants.size / span, 1.0)
+    return max(panel.label.longest_horizon_bars * instants.size / span, 1.0)
 
 
 def _bars(panel: Panel) -> Rows:

@@ -1,13 +1,14 @@
 """How often what was given a probability came true."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from evaluation.intervals import Interval, bootstrap_interval, per_instant
+from evaluation.intervals import Interval, bootstrap_interval, per_instant, resampled_means
 from evaluation.reliability.scored import (
     BINS,
     Floats,
@@ -18,6 +19,8 @@ from evaluation.reliability.scored import (
 
 EVENTS = ("likeliest", "down", "flat", "up")
 """What a probability can be of: the class that was thought likeliest came true, or one of the three did."""
+
+_NOISE_PATHS = 500
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,15 @@ class CalibrationCurve:
         Expected calibration error: mean over rows of |observed - predicted| of the row's bin, in
         [0, 1]. Noise alone makes it positive, and more so when resampled: the interval is the
         mirrored one, cut at zero.
+    noise : float
+        The error that honest probabilities would be expected to show on as many rows, the memory of
+        the outcomes included. An `error` of about that size says nothing against them.
     """
 
     event: str
     curve: pl.DataFrame = field(repr=False)
     error: Interval
+    noise: float
 
     def as_json(self) -> dict[str, Any]:
         """Return the curve and the error as plain JSON types."""
@@ -46,6 +53,7 @@ class CalibrationCurve:
             "event": self.event,
             "curve": self.curve.to_dicts(),
             "error": self.error.as_json(),
+            "noise": self.noise,
         }
 
 
@@ -78,31 +86,32 @@ def calibration_curve(
     """
     known, proba, outcome = known_rows(scored)
     predicted, hit = _event(proba, outcome, event)
-    place = filled_bins(predicted, bins)
-    count = int(place.max()) + 1
-    one_hot = np.eye(count)[place]
+    one_hot = np.eye(bins)[filled_bins(predicted, bins)]
+    one_hot = one_hot[:, one_hot.any(axis=0)]
     columns = [*(one_hot * predicted[:, None]).T, *(one_hot * hit[:, None]).T, *one_hot.T]
     sums = per_instant(instants_of(known), *columns)[:, :-1]
-
-    def error_of(means: Floats) -> Floats:
-        said, came, rows = np.split(means, 3, axis=-1)
-        error: Floats = np.abs(came - said).sum(axis=-1) / rows.sum(axis=-1)
-        return error
-
     said, came, rows = np.split(sums.sum(axis=0), 3)
-    driver = sums[:, count : 2 * count].sum(axis=1) - sums[:, :count].sum(axis=1)
-    mirrored = bootstrap_interval(sums, error_of, driver=driver, kind="basic", **how)
-    error = Interval(
-        **{
-            **mirrored.as_json(),
-            "lower": max(mirrored.lower, 0.0),
-            "upper": max(mirrored.upper, 0.0),
-        }
-    )
+    whole = per_instant(instants_of(known), hit - predicted)[:, 0]
+    error = bootstrap_interval(sums, _error, driver=whole, kind="basic", **how)
     curve = pl.DataFrame(
         {"predicted": said / rows, "observed": came / rows, "rows": rows.astype(np.int64)}
     )
-    return CalibrationCurve(event, curve, error)
+    cut = replace(error, lower=max(error.lower, 0.0), upper=max(error.upper, 0.0))
+    return CalibrationCurve(event, curve, cut, _noise(sums, error))
+
+
+def _error(means: Floats) -> Floats:
+    said, came, rows = np.split(means, 3, axis=-1)
+    error: Floats = np.abs(came - said).sum(axis=-1) / rows.sum(axis=-1)
+    return error
+
+
+def _noise(sums: Floats, error: Interval) -> float:
+    """Return the sum of the mean sizes of the bins' errors, normal with the deviations of the paths."""
+    means = resampled_means(sums, block_bars=error.block_bars, paths=_NOISE_PATHS, seed=0)
+    said, came, rows = np.split(means, 3, axis=-1)
+    deviation = (came - said).std(axis=0, ddof=1)
+    return float(math.sqrt(2.0 / math.pi) * deviation.sum() / rows[0].sum())
 
 
 def _event(

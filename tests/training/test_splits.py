@@ -126,3 +126,25 @@ def test_a_fold_inside_a_gap_is_refused():
     known_at = np.array([0, 1, 2, 97, 98, 99]) * US
     with pytest.raises(ValueError, match="a fold of 3 has no rows"):
         list(PurgedKFold(3).split(known_at, known_at + US))
+
+
+@given(panels(), st.integers(1, 4))
+@budget(max_examples=40)
+def test_an_expanding_walk_forward_knows_all_a_rolling_one_does_and_what_came_before(
+    panel, windows
+):
+    known_at, label_end = panel
+    how = (windows, 6 * HOUR, 20 * HOUR, int(known_at.max()))
+    rolling = list(PurgedWalkForward(*how).split(known_at, label_end))
+    expanding = list(PurgedWalkForward(*how, expanding=True).split(known_at, label_end))
+    assert expanding[0][0].tolist() == rolling[0][0].tolist()
+    for (narrow, test), (wide, same) in zip(rolling, expanding, strict=True):
+        assert test.tolist() == same.tolist()
+        assert set(narrow) <= set(wide)
+        assert overlaps(known_at, label_end, wide, test) == 0
+    starts = {begin for begin, _, _ in PurgedWalkForward(*how, expanding=True).bounds()}
+    assert starts == {rolling_start(how)}
+
+
+def rolling_start(how):
+    return PurgedWalkForward(*how).bounds()[0][0]

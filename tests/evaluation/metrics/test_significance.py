@@ -174,5 +174,5 @@ def test_alike_neighbours_need_a_longer_record_and_a_loser_an_endless_one() -> N
     assert alike > 1.5 * metrics.minimum_track_record(record, HOURS, lags=0)
     assert metrics.minimum_track_record(-record, HOURS) == math.inf
     assert math.isnan(metrics.minimum_track_record(np.zeros(9), HOURS))
-    with pytest.raises(ValueError, match="between 0.5 and 1"):
+    with pytest.raises(ValueError, match=r"between 0\.5 and 1"):
         metrics.minimum_track_record(record, HOURS, confidence=0.4)
