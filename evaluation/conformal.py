@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evaluation.intervals import Interval, mean_interval
+from serving.bounds import ResidualBounds
 
 Floats = npt.NDArray[np.float64]
 Instants = npt.NDArray[np.int64]
@@ -74,33 +75,10 @@ def residual_bounds(residuals: Floats, level: float) -> tuple[float, float]:
     return float(ordered[below]), float(ordered[above])
 
 
-@dataclass(frozen=True)
-class GroupedBounds:
-    """Bounds of residuals by group of volatility (Mondrian): the promise holds in each.
-
-    Attributes
-    ----------
-    edges : tuple of float
-        Inner edges of volatility [log return per bar]; a value on an edge belongs to the lower group.
-    bounds : tuple of (lower, upper)
-        One more than edges [units of volatility], from calm to wild.
-    """
-
-    edges: tuple[float, ...]
-    bounds: tuple[tuple[float, float], ...]
-
-    def at(self, volatility: Floats) -> tuple[Floats, Floats]:
-        """Return (lower, upper) for every volatility, NaN where it is NaN; shape (n,) each."""
-        group = np.searchsorted(np.asarray(self.edges), volatility, side="left")
-        table = np.asarray(self.bounds)[np.minimum(group, len(self.bounds) - 1)]
-        table[np.isnan(volatility)] = np.nan
-        return table[:, 0], table[:, 1]
-
-
 def grouped_bounds(
-    residuals: Floats, volatility: Floats, level: float, *, groups: int = 3
-) -> GroupedBounds:
-    """Return split-conformal bounds by equally filled groups of volatility (terciles by default).
+    residuals: Floats, scale: Floats, level: float, *, groups: int = 3
+) -> ResidualBounds:
+    """Return split-conformal bounds by equally filled groups of volatility (Mondrian).
 
     Scaling by volatility makes residuals alike only as far as they are proportional to it; where the
     coverage differs between calm and wild hours, groups mend it, at the price of fewer residuals each.
@@ -109,8 +87,8 @@ def grouped_bounds(
     ----------
     residuals, level
         As in `residual_bounds`.
-    volatility : array of float64, shape (n,)
-        Known at each row; finite.
+    scale : array of float64, shape (n,)
+        Volatility over the horizon known at each row [log return]; finite.
     groups : int
         One or more; equal volatilities are never parted, so there may be fewer.
 
@@ -119,11 +97,11 @@ def grouped_bounds(
     ValueError
         If a group has too few residuals (see `residual_bounds`).
     """
-    edges = np.unique(np.quantile(volatility, np.linspace(0.0, 1.0, groups + 1)[1:-1]))
-    edges = edges[edges < volatility.max()]
-    place = np.searchsorted(edges, volatility, side="left")
+    edges = np.unique(np.quantile(scale, np.linspace(0.0, 1.0, groups + 1)[1:-1]))
+    edges = edges[edges < scale.max()]
+    place = np.searchsorted(edges, scale, side="left")
     bounds = tuple(residual_bounds(residuals[place == g], level) for g in range(edges.size + 1))
-    return GroupedBounds(tuple(float(e) for e in edges), bounds)
+    return ResidualBounds(tuple(float(edge) for edge in edges), bounds)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from serving.bounds import ResidualBounds
 from serving.calibration import calibrate
 from serving.observations import Observations
 from serving.predictors import Predictor, load_predictor
@@ -46,8 +47,8 @@ class ScorerSpec:
         Parameters of `serving.calibration.calibrate`.
     class_returns : tuple of three floats
         Mean realised return of the classes down, flat, up [scale units].
-    residual_bounds : tuple of two floats
-        Lower and upper quantile of (realised - expected) [scale units].
+    residual_bounds : ResidualBounds
+        Of (realised - expected) [scale units], by group of volatility.
     train_start, train_end : datetime
         The model saw labels of bars known after `train_start`, all ended by `train_end`.
     files : dict
@@ -62,7 +63,7 @@ class ScorerSpec:
     bar_seconds: int
     calibration: dict[str, Any]
     class_returns: tuple[float, float, float]
-    residual_bounds: tuple[float, float]
+    residual_bounds: ResidualBounds
     train_start: datetime
     train_end: datetime
     files: dict[str, str] = field(default_factory=dict)
@@ -81,7 +82,7 @@ class ScorerSpec:
                     **tree,
                     "feature_names": tuple(tree["feature_names"]),
                     "class_returns": tuple(tree["class_returns"]),
-                    "residual_bounds": tuple(tree["residual_bounds"]),
+                    "residual_bounds": ResidualBounds.from_json(tree["residual_bounds"]),
                     "train_start": datetime.fromisoformat(tree["train_start"]),
                     "train_end": datetime.fromisoformat(tree["train_end"]),
                 }
@@ -162,7 +163,7 @@ class Scorer:
         volatility = X[observations.rows, self._scale_column].astype(np.float64)
         scale = volatility * np.sqrt(self.horizon_bars)
         expected = proba @ np.asarray(self.spec.class_returns) * scale
-        below, above = self.spec.residual_bounds
+        below, above = self.spec.residual_bounds.at(scale)
         return {
             "p_down": proba[:, 0],
             "p_flat": proba[:, 1],

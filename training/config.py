@@ -210,6 +210,12 @@ class TrainingConfig(BaseModel):
     interval_level: float = Field(
         0.8, gt=0, lt=1, description="Coverage of the interval around the expected return."
     )
+    interval_groups: int = Field(
+        3,
+        ge=1,
+        le=10,
+        description="Groups of volatility, equally filled, that get bounds of their own; 1 shares them.",
+    )
     label: LabelConfig = LabelConfig()
     split: SplitConfig = SplitConfig()
     search: SearchConfig = SearchConfig()

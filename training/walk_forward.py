@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from evaluation.calibration import fit_calibration
-from evaluation.conformal import residual_bounds
+from evaluation.conformal import grouped_bounds
 from serving.calibration import calibrate
 from serving.scorer import Scorer, ScorerSpec, score_frame
 from training.config import TrainingConfig
@@ -195,7 +195,12 @@ def fit_span(
         bar_seconds=int(panel.timeframe.total_seconds()),
         calibration=calibration,
         class_returns=returns,
-        residual_bounds=residual_bounds(scaled - expected, config.interval_level),
+        residual_bounds=grouped_bounds(
+            scaled - expected,
+            panel.scale[out_of_fold],
+            config.interval_level,
+            groups=config.interval_groups,
+        ),
         train_start=start,
         train_end=end,
     )

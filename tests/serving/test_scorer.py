@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import xgboost
 
+from serving.bounds import ResidualBounds
 from serving.observations import Observations
 from serving.predictors import load_predictor
 from serving.predictors.xgboost import XGBoostPredictor
@@ -49,7 +50,7 @@ def spec(**changes):
         "bar_seconds": 3600,
         "calibration": {"kind": "none"},
         "class_returns": (-1.0, 0.0, 1.0),
-        "residual_bounds": (-0.5, 1.5),
+        "residual_bounds": ResidualBounds((), ((-0.5, 1.5),)),
         "train_start": datetime(2023, 1, 1, tzinfo=UTC),
         "train_end": datetime(2024, 1, 1, tzinfo=UTC),
     }

@@ -120,7 +120,8 @@ def test_a_fit_says_what_it_checked_and_what_it_is(panel, config):
     spec = fitted.scorer.spec
     assert (spec.feature_set, spec.horizon_bars) == ("abc", 12)
     assert spec.train_end == START + timedelta(days=24)
-    assert spec.residual_bounds[0] < 0 < spec.residual_bounds[1]
+    assert len(spec.residual_bounds.bounds) == 3
+    assert all(below < 0 < above for below, above in spec.residual_bounds.bounds)
     assert fitted.importance.sum() == pytest.approx(1)
 
 
