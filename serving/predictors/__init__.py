@@ -31,7 +31,16 @@ class Predictor(Protocol):
         """Write the predictor's files into the existing `folder`."""
 
 
-PREDICTORS = {"xgboost": "serving.predictors.xgboost"}
+PREDICTORS = {
+    "xgboost": "serving.predictors.xgboost",
+    "lightgbm": "serving.predictors.lightgbm",
+    "catboost": "serving.predictors.catboost",
+    "random_forest": "serving.predictors.random_forest",
+    "logistic": "serving.predictors.logistic",
+    "voting": "serving.predictors.voting",
+    "stacking": "serving.predictors.stacking",
+    "grouped": "serving.predictors.grouped",
+}
 """Kind of predictor -> the module that offers `load(folder)`; imported when asked for."""
 
 

@@ -1,29 +1,42 @@
 """A gradient-boosted tree ensemble, read from XGBoost's UBJ."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import xgboost
 
 from serving.observations import Observations
+from serving.predictors.threads import threads_for
+
+if TYPE_CHECKING:
+    import xgboost
 
 BOOSTER_FILE = "booster.ubj"
 
 
 class XGBoostPredictor:
-    """An XGBoost booster of objective `multi:softprob` with the classes down, flat, up."""
+    """An XGBoost booster of objective `multi:softprob` with the classes down, flat, up.
+
+    Parameters
+    ----------
+    booster : xgboost.Booster
+    threads : int
+        Threads for many rows; 0 means all cores. The answer does not depend on it.
+    """
 
     context_bars = 1
 
-    def __init__(self, booster: xgboost.Booster) -> None:
+    def __init__(self, booster: "xgboost.Booster", threads: int = 0) -> None:
         self.booster = booster
+        self.threads = threads
 
     def predict_proba(self, observations: Observations) -> npt.NDArray[np.float64]:
         """Return (p_down, p_flat, p_up), shape (n, 3); NaN features take the trees' default branch."""
         rows = observations.asked
         if rows.shape[0] == 0:
             return np.empty((0, 3))
+        self.booster.set_param({"nthread": threads_for(len(rows), self.threads)})
         proba = np.asarray(self.booster.inplace_predict(rows), dtype=np.float64)
         total: npt.NDArray[np.float64] = proba.sum(axis=1, keepdims=True)
         return proba / total
@@ -35,7 +48,8 @@ class XGBoostPredictor:
 
 def load(folder: Path) -> XGBoostPredictor:
     """Read `booster.ubj` from `folder`; ValueError if it is missing or damaged."""
-    # One thread: an hour has a row a symbol, and waking a second thread costs more than it saves.
+    import xgboost
+
     booster = xgboost.Booster({"nthread": 1})
     try:
         booster.load_model(folder / BOOSTER_FILE)

@@ -7,7 +7,18 @@ from typing import Any
 from training.config import TrainingConfig
 from training.models.protocol import Model, Trial
 
-MODELS = {"xgboost": "training.models.xgboost"}
+MODELS = {
+    "xgboost": "training.models.xgboost",
+    "lightgbm": "training.models.lightgbm",
+    "catboost": "training.models.catboost",
+    "random_forest": "training.models.random_forest",
+    "logistic": "training.models.logistic",
+    "voting": "training.models.voting",
+    "blending": "training.models.blending",
+    "stacking": "training.models.stacking",
+    "multi_horizon": "training.models.multi_horizon",
+    "grouped": "training.models.grouped",
+}
 """Name of a model -> the module that offers it as `MODEL`; imported when asked for."""
 
 
@@ -20,11 +31,48 @@ def model_class(name: str) -> type[Model]:
 
 
 def make_model(config: TrainingConfig, params: Mapping[str, Any]) -> Model:
-    """Return the unfitted model that `config` asks for; what `config` fixes wins over `params`."""
-    chosen = {**params, **config.model_params}
-    return model_class(config.model)(chosen, seed=config.search.seed, threads=config.threads)
+    """Return the unfitted model that `config` asks for; what `config` fixes wins over `params`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, or `config` asks for an ensemble that cannot be.
+    """
+    name, fixed = _asked_for(config)
+    chosen = {**params, **fixed}
+    return model_class(name)(chosen, seed=config.search.seed, threads=config.threads)
 
 
 def suggest(config: TrainingConfig, trial: Trial) -> dict[str, Any]:
     """Return what `trial` suggests for the model that `config` asks for."""
-    return model_class(config.model).space(trial)
+    from training.models.ensemble import Ensemble
+
+    model = model_class(config.model)
+    if issubclass(model, Ensemble):
+        return model.space(trial, config.members, config.member_params)
+    return model.space(trial)
+
+
+def _asked_for(config: TrainingConfig) -> tuple[str, dict[str, Any]]:
+    """Return the name of the model that is made, and the parameters that `config` fixes."""
+    from training.models.ensemble import Ensemble
+
+    fixed: dict[str, Any] = dict(config.model_params)
+    if config.model == "grouped":
+        raise ValueError(
+            "training.model is grouped; name the model itself there, "
+            "and set training.scope to symbol or cluster"
+        )
+    if issubclass(model_class(config.model), Ensemble):
+        fixed["members"] = list(config.members)
+        for member, params in config.member_params.items():
+            fixed |= {f"{member}.{name}": value for name, value in params.items()}
+    if config.model == "multi_horizon" and not config.label.extra_horizons:
+        raise ValueError(
+            "training.model is multi_horizon, but training.label.extra_horizons is empty; "
+            "name further horizons in bars, e.g. [8, 72]"
+        )
+    if config.scope == "global":
+        return config.model, fixed
+    group = {"by": config.scope, "clusters": config.clusters, "min_rows": config.group_min_rows}
+    return "grouped", {**fixed, **group, "model": config.model}

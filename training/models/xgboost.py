@@ -1,67 +1,45 @@
 """Gradient-boosted trees by histogram (XGBoost), NaN-native."""
 
-import json
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import xgboost
 
-from serving.observations import Observations
-from serving.predictors.xgboost import XGBoostPredictor, load
+from serving.predictors.xgboost import XGBoostPredictor
 from training.models.protocol import Floats, Trial
+from training.models.row_model import RowModel, shares
 from training.samples import Samples
 
-PARAMS_FILE = "model.json"
+if TYPE_CHECKING:
+    import xgboost
+
 MAX_BIN = 64
 
-DEFAULTS: dict[str, Any] = {
-    "rounds": 100,
-    "max_depth": 4,
-    "learning_rate": 0.05,
-    "subsample": 0.7,
-    "colsample_bytree": 0.5,
-    "min_child_weight": 20.0,
-    "reg_lambda": 1.0,
-    "gamma": 0.0,
-}
 
-
-class XGBoostModel:
+class XGBoostModel(RowModel[XGBoostPredictor]):
     """Multi-class boosting with `multi:softprob`.
 
-    Parameters
-    ----------
-    params : dict
-        Over `DEFAULTS`: `rounds` and XGBoost's own names.
-    seed : int
-        Seed of row and column sampling.
-    threads : int
-        Threads of a fit; the model does not depend on it.
-
-    Raises
-    ------
-    ValueError
-        On a parameter that is not one of `DEFAULTS`.
+    Parameters are `rounds` and XGBoost's own names. A missing value takes the branch that the training
+    rows without a value at that split were better off in.
     """
 
     name: ClassVar[str] = "xgboost"
     kind: ClassVar[str] = "trees"
     predictor_kind: ClassVar[str] = "xgboost"
-    context_bars = 1
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        "rounds": 100,
+        "max_depth": 4,
+        "learning_rate": 0.05,
+        "subsample": 0.7,
+        "colsample_bytree": 0.5,
+        "min_child_weight": 20.0,
+        "reg_lambda": 1.0,
+        "gamma": 0.0,
+    }
 
-    def __init__(self, params: dict[str, Any], *, seed: int, threads: int) -> None:
-        if unknown := sorted(set(params) - set(DEFAULTS)):
-            raise ValueError(
-                f"xgboost has no parameter {', '.join(unknown)}; known are {', '.join(DEFAULTS)}"
-            )
-        self.params = {**DEFAULTS, **params}
-        self.seed = seed
-        self.threads = threads
-        self._fitted: XGBoostPredictor | None = None
-
-    def prepare(self, samples: Samples) -> xgboost.QuantileDMatrix:
+    def prepare(self, samples: Samples) -> "xgboost.QuantileDMatrix":
         """Bin the rows once; bin edges come from these rows only."""
+        import xgboost
+
         return xgboost.QuantileDMatrix(
             samples.observations.asked,
             label=samples.y,
@@ -70,8 +48,10 @@ class XGBoostModel:
             nthread=self.threads,
         )
 
-    def fit_prepared(self, prepared: xgboost.QuantileDMatrix) -> Self:
+    def fit_prepared(self, prepared: "xgboost.QuantileDMatrix") -> Self:
         """Fit on binned rows."""
+        import xgboost
+
         settings = {
             **self.params,
             "objective": "multi:softprob",
@@ -80,25 +60,12 @@ class XGBoostModel:
             "max_bin": MAX_BIN,
             "nthread": self.threads,
             "seed": self.seed,
+            "verbosity": 0,
         }
         rounds = settings.pop("rounds")
-        self._fitted = XGBoostPredictor(xgboost.train(settings, prepared, num_boost_round=rounds))
+        booster = xgboost.train(settings, prepared, num_boost_round=rounds)
+        self._fitted = XGBoostPredictor(booster, self.threads)
         return self
-
-    def fit(self, samples: Samples) -> Self:
-        """Fit on samples."""
-        return self.fit_prepared(self.prepare(samples))
-
-    @property
-    def predictor(self) -> XGBoostPredictor:
-        """The fitted booster; ValueError before a fit."""
-        if self._fitted is None:
-            raise ValueError("the model is not fitted; call fit first")
-        return self._fitted
-
-    def predict_proba(self, observations: Observations) -> Floats:
-        """Return (p_down, p_flat, p_up) of the asked rows, shape (n, 3)."""
-        return self.predictor.predict_proba(observations)
 
     def importance(self) -> Floats:
         """Return each feature's share of the total gain, shape (k,)."""
@@ -106,7 +73,7 @@ class XGBoostModel:
         gains = np.zeros(booster.num_features())
         for name, gain in booster.get_score(importance_type="total_gain").items():
             gains[int(name.removeprefix("f"))] = gain
-        return gains / total if (total := gains.sum()) > 0 else gains
+        return shares(gains)
 
     @staticmethod
     def space(trial: Trial) -> dict[str, Any]:
@@ -120,20 +87,6 @@ class XGBoostModel:
             "min_child_weight": trial.suggest_float("min_child_weight", 5.0, 200.0, log=True),
             "reg_lambda": trial.suggest_float("reg_lambda", 0.1, 30.0, log=True),
         }
-
-    def save(self, folder: Path) -> None:
-        """Write `booster.ubj` and `model.json`."""
-        self.predictor.save(folder)
-        state = {"params": self.params, "seed": self.seed, "threads": self.threads}
-        (folder / PARAMS_FILE).write_text(json.dumps(state, sort_keys=True), encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
-        state = json.loads((folder / PARAMS_FILE).read_text(encoding="utf-8"))
-        model = cls(state["params"], seed=state["seed"], threads=state["threads"])
-        model._fitted = load(folder)
-        return model
 
 
 MODEL = XGBoostModel

@@ -1,0 +1,65 @@
+"""A gradient-boosted ensemble of oblivious trees, read from CatBoost's cbm."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.observations import Observations
+from serving.predictors.threads import threads_for
+
+if TYPE_CHECKING:
+    import catboost
+
+TREES_FILE = "trees.cbm"
+ALL_CORES = -1
+
+
+class CatBoostPredictor:
+    """A CatBoost model of loss `MultiClass` with the classes down, flat, up.
+
+    Parameters
+    ----------
+    trees : catboost.CatBoost
+    threads : int
+        Threads for many rows; 0 means all cores. The answer does not depend on it.
+    """
+
+    context_bars = 1
+
+    def __init__(self, trees: "catboost.CatBoost", threads: int = 0) -> None:
+        self.trees = trees
+        self.threads = threads
+
+    def predict_proba(self, observations: Observations) -> npt.NDArray[np.float64]:
+        """Return (p_down, p_flat, p_up), shape (n, 3); NaN features stand below every split."""
+        rows = observations.asked
+        if rows.shape[0] == 0:
+            return np.empty((0, 3))
+        proba: npt.NDArray[np.float64] = self.trees.predict(
+            rows,
+            prediction_type="Probability",
+            thread_count=threads_for(len(rows), self.threads or ALL_CORES),
+        )
+        return proba
+
+    def save(self, folder: Path) -> None:
+        """Write `trees.cbm`."""
+        self.trees.save_model(str(folder / TREES_FILE), format="cbm")
+
+
+def load(folder: Path) -> CatBoostPredictor:
+    """Read `trees.cbm` from `folder`; ValueError if it is missing or damaged."""
+    import catboost
+
+    path = folder / TREES_FILE
+    try:
+        trees = catboost.CatBoost().load_model(blob=path.read_bytes())
+        classes = len(trees.classes_)
+    except (OSError, catboost.CatBoostError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{path} is not a readable CatBoost model: {reason}") from None
+    if classes != len(("down", "flat", "up")):
+        raise ValueError(f"{path} tells {classes} classes apart, not three; save the model anew")
+    return CatBoostPredictor(trees)
