@@ -10,8 +10,9 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from training.config import LabelConfig, NullConfig
+from training.models import make_model
 from training.nulls import check_labels, out_of_fold, shifted_labels, shuffled_labels
-from training.panel import Panel
+from training.panel import Panel, build_panel
 from training.splits import NO_END
 
 HOUR = timedelta(hours=1)
@@ -219,3 +220,20 @@ def test_the_baseline_is_the_class_shares_of_the_training_fold():
     found = out_of_fold(panel, rows, blind, folds=2, embargo=NOTHING, name="w")
     assert found.known_at.tolist() == panel.known_at[rows].tolist()
     assert found.base_loss == pytest.approx(found.loss, abs=0.1)
+
+
+def test_a_real_model_on_bars_with_a_signal_finds_it_shifted_and_not_shuffled(
+    bars, features, config
+):
+    end = bars["known_at"].max()
+    panel = build_panel(bars, features, config.label, timeframe=HOUR, end=end)
+    rows = panel.training_rows(bars["known_at"].min(), end)
+
+    def fit(panel, train, test):
+        samples = panel.samples(train, every=1, embargo_bars=6)
+        model = make_model(config, {"rounds": 20, "max_depth": 3}).fit(samples)
+        return model.predict_proba(panel.observations(test))
+
+    found = check_labels(panel, rows, fit, CONFIG, embargo=6 * HOUR, seed=0)
+    assert [check.behaves for check in found] == [True, True]
+    assert found[1].skill.value > 0.03 > 0.0 >= found[0].skill.lower
