@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -26,7 +26,7 @@ from pipelines.lake.snapshot import (
     MonthCache,
     Snapshot,
     is_store_failure,
-    month_of,
+    month_expression,
 )
 from pipelines.tables import INSTANT, Table
 
@@ -119,17 +119,10 @@ class DeltaLog:
         self._commit(table, frame, version, mode="append", schema_mode=self._merging(frame))
 
     def rewrite(
-        self,
-        table: Table,
-        frame: pl.DataFrame,
-        *,
-        first: datetime,
-        last: datetime,
-        where: Mapping[str, Sequence[str]] | None,
-        version: int,
+        self, table: Table, frame: pl.DataFrame, *, months: Sequence[str], version: int
     ) -> None:
-        """Make the rows with `first <= known_at <= last` (and `where`) equal `frame`."""
-        predicate = _predicate(table, first, last, where)
+        """Make the rows of whole `months` equal `frame`: their files go, and none is looked into."""
+        predicate = f"{PARTITION} IN ({', '.join(repr(month) for month in months)})"
         if frame.is_empty():
             self._delete(predicate, version)
             return
@@ -333,7 +326,7 @@ def _guarded(name: str) -> Iterator[None]:
 def _with_month(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
     if not table.partitioned:
         return frame
-    return frame.with_columns(pl.col("known_at").dt.strftime("%Y-%m").alias(PARTITION))
+    return frame.with_columns(month_expression(table).alias(PARTITION))
 
 
 def _configuration(table: Table) -> dict[str, str | None]:
@@ -346,12 +339,11 @@ def _configuration(table: Table) -> dict[str, str | None]:
 
 def _encoding(frame: pl.DataFrame) -> WriterProperties:
     floats = [name for name, dtype in frame.schema.items() if dtype.is_float()]
+    if len(floats) < _WIDE:
+        return WriterProperties(compression="ZSTD", compression_level=3)
+    # Hundreds of measured numbers hardly shrink further: LZ4 costs half of zstd's time for 6 % more.
     split = ColumnProperties(dictionary_enabled=False, encoding="BYTE_STREAM_SPLIT")
-    return WriterProperties(
-        compression="ZSTD",
-        compression_level=3,
-        column_properties=dict.fromkeys(floats, split) if len(floats) >= _WIDE else None,
-    )
+    return WriterProperties(compression="LZ4_RAW", column_properties=dict.fromkeys(floats, split))
 
 
 def _transaction(version: int) -> CommitProperties:
@@ -360,29 +352,3 @@ def _transaction(version: int) -> CommitProperties:
     # writers that both saw `version`, should a store let both commit.
     marker = Transaction(_WRITER, version + 1)
     return CommitProperties(app_transactions=[marker], max_commit_retries=0)
-
-
-def _predicate(
-    table: Table, first: datetime, last: datetime, where: Mapping[str, Sequence[str]] | None
-) -> str:
-    parts = [f"known_at >= {_literal(first)}", f"known_at <= {_literal(last)}"]
-    if table.partitioned:
-        months = ", ".join(f"'{month}'" for month in _months(first, last))
-        parts.insert(0, f"{PARTITION} IN ({months})")
-    for column, values in (where or {}).items():
-        listed = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
-        parts.append(f'"{column}" IN ({listed})')
-    return " AND ".join(parts)
-
-
-def _literal(instant: datetime) -> str:
-    text = instant.astimezone(UTC).replace(tzinfo=None).isoformat()
-    return f"""arrow_cast('{text}', 'Timestamp(Microsecond, Some("UTC"))')"""
-
-
-def _months(first: datetime, last: datetime) -> list[str]:
-    months, day = [], first.astimezone(UTC).replace(day=1)
-    while month_of(day) <= month_of(last):
-        months.append(month_of(day))
-        day = (day + timedelta(days=32)).replace(day=1)
-    return months

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
-from pipelines.tables import contract
+from pipelines.tables import Table, contract
 
 _CACHED_MONTHS = 6
 _CACHED_BYTES = 256 * 2**20
@@ -107,6 +107,14 @@ class Snapshot:
         paths = [path for of_month in held.values() for path in of_month]
         return self.scan(paths, chosen, names).sort(key)
 
+    def of_months(self, months: Sequence[str]) -> pl.DataFrame:
+        """Return all rows of `months`, in no order."""
+        held = [(month, self.paths[month]) for month in months if month in self.paths]
+        if self.months is None or len(held) > _CACHED_MONTHS:
+            return self.scan([path for _, paths in held for path in paths])
+        found = [self.months.rows(self, month, paths) for month, paths in held]
+        return pl.concat(found) if found else self._none()
+
     def scan(
         self, paths: Sequence[str], chosen: pl.Expr | None = None, names: list[str] | None = None
     ) -> pl.DataFrame:
@@ -185,3 +193,8 @@ class MonthCache:
 def month_of(instant: datetime) -> str:
     """Return the partition of an instant: "2024-06"."""
     return instant.astimezone(UTC).strftime("%Y-%m")
+
+
+def month_expression(table: Table) -> pl.Expr:
+    """Return the partition of every row; "" in a table that is not partitioned."""
+    return pl.col("known_at").dt.strftime("%Y-%m" if table.partitioned else "")

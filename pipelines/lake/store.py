@@ -2,7 +2,7 @@
 
 Readers give an `end` and never see a row known after it. Writers make a window equal to a frame in
 one atomic commit: an absent window is appended, a window that already stands is left alone (no
-commit), and only a real difference rewrites, under a predicate on partition, key and window. Every
+commit), and only a real difference rewrites: whole months, with the rows in them that stay. Every
 commit carries a transaction number, so of two writers at once one loses cleanly and looks again.
 
 Schema evolution. A column the table does not know yet is merged in: older rows read null. A column
@@ -21,6 +21,7 @@ import polars as pl
 from pipelines.clock import TIMEFRAMES, format_instant
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
 from pipelines.lake.delta import DeltaLog, LostRace, list_tables
+from pipelines.lake.snapshot import Snapshot, month_expression
 from pipelines.lake.validation import conform, in_order, require_contract
 from pipelines.tables import LAKE_TABLES, Table, contract
 
@@ -326,41 +327,42 @@ def _write_difference(
     widened = _widen(frame, standing.schema)
     facts = [name for name in widened.columns if name not in table.audit_columns]
     standing = in_order(_widen(standing, widened.schema), widened.columns)
-    fresh, gone, kept = _difference(widened, standing, table.key, facts)
+    fresh, gone, stays = _difference(widened, standing, table.key, facts)
     if fresh.is_empty() and gone.is_empty():
         return False
-    whole = kept.is_empty() and standing.height == snapshot.row_count
+    whole = stays == 0 and standing.height == snapshot.row_count
     if gone.is_empty():
         log.append(table, fresh, version=snapshot.version)
     elif whole and not fresh.is_empty():
         log.overwrite(table, fresh, version=snapshot.version)
     else:
-        _rewrite(log, table, fresh, gone, kept, where=where, version=snapshot.version)
+        _rewrite(log, table, snapshot, fresh, gone)
     return True
 
 
 def _rewrite(
-    log: DeltaLog,
-    table: Table,
-    fresh: pl.DataFrame,
-    gone: pl.DataFrame,
-    kept: pl.DataFrame,
-    *,
-    where: Mapping[str, Sequence[str]] | None,
-    version: int,
+    log: DeltaLog, table: Table, snapshot: Snapshot, fresh: pl.DataFrame, gone: pl.DataFrame
 ) -> None:
-    """Replace the span of time that holds every row to come and to go."""
-    instants = pl.concat([fresh["known_at"], gone["known_at"]]).sort()
-    first, last = instants[0], instants[-1]
-    within = pl.col("known_at").is_between(first, last)
-    rewritten = pl.concat([kept.filter(within), fresh]).sort(table.key)
-    log.rewrite(table, rewritten, first=first, last=last, where=where, version=version)
+    """Write the months anew that hold a row to come or to go, with the rows in them that stay.
+
+    They are at hand in memory, as a rule; a window inside a file would have the file read and sieved.
+    """
+    key, month = list(table.key), month_expression(table)
+    touched = pl.concat([fresh.select("known_at"), gone.select("known_at")])
+    months = touched.select(month.unique().sort()).to_series().to_list()
+    standing = _widen(snapshot.of_months(months), fresh.schema)
+    stays = in_order(standing, fresh.columns).join(gone.select(key), on=key, how="anti")
+    rows = pl.concat([stays, fresh]).sort(key)
+    if table.partitioned:
+        log.rewrite(table, rows, months=months, version=snapshot.version)
+    else:
+        log.overwrite(table, rows, version=snapshot.version)
 
 
 def _difference(
     frame: pl.DataFrame, standing: pl.DataFrame, key: Sequence[str], facts: Sequence[str]
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return the rows to come, those to go, and those that stand and stay.
+) -> tuple[pl.DataFrame, pl.DataFrame, int]:
+    """Return the rows to come, those to go, and how many stand and stay.
 
     Rows are paired by their key, and of the pairs only the columns that differ are looked into: a
     table of hundreds of columns is not hashed.
@@ -376,15 +378,16 @@ def _difference(
         met = standing.join(frame, on=pairs, how="semi").sort(pairs)
     if came.height != met.height:
         # What stands repeats a key: all of it goes.
-        return frame, standing, standing.clear()
+        return frame, standing, 0
     changed = pl.zeros(came.height, pl.Boolean, eager=True)
     for name in () if in_order(came, facts).equals(in_order(met, facts)) else facts:
         if not came[name].equals(met[name]):
             changed |= came[name].ne_missing(met[name])
     if changed.all():
-        return frame, standing, standing.clear()
+        return frame, standing, 0
     fresh = pl.concat([new, came.filter(changed)]).sort(pairs)
-    return fresh, pl.concat([lost, met.filter(changed)]), met.filter(~changed)
+    gone = pl.concat([lost, met.filter(changed)])
+    return fresh, gone, standing.height - gone.height
 
 
 def _widen(frame: pl.DataFrame, schema: Mapping[str, Any]) -> pl.DataFrame:

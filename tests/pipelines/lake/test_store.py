@@ -100,6 +100,23 @@ def test_a_difference_rewrites_only_itself_and_keeps_other_stamps(lake, bars):
     assert later.select(KEY).rows() == [("binance", "ETH/USDT", START + 5 * STEP)]
 
 
+def test_a_difference_writes_its_month_anew_and_touches_no_other(lake, bars):
+    long = pl.concat(
+        [bars, bars.with_columns(pl.col("known_at", "open_time") + timedelta(days=31))]
+    ).sort(KEY)
+    put(lake, long)
+    before = lake.months("bars")
+    hit = (pl.col("symbol") == "ETH/USDT") & (pl.col("known_at") == START + 5 * STEP)
+    changed = long.with_columns(close=pl.when(hit).then(104.5).otherwise("close"))
+    assert put(lake, changed)
+    after = lake.months("bars")
+    assert sorted(before) == sorted(after) == ["2024-01", "2024-02"]
+    assert after["2024-02"] == before["2024-02"]
+    assert after["2024-01"].rows == before["2024-01"].rows
+    assert not after["2024-01"].files & before["2024-01"].files
+    assert_frame_equal(lake.read("bars", end=end_of(long)), changed)
+
+
 def test_rows_that_are_left_out_leave_the_window_and_no_other(lake, bars):
     put(lake, bars)
     window = {"start": START + 10 * STEP, "end": START + 20 * STEP}
@@ -252,7 +269,7 @@ def test_wide_float_tables_are_split_by_byte(lake, bars, tmp_path):
     file = next((tmp_path / "lake" / "features").rglob("*.parquet"))
     column = pq.ParquetFile(file).metadata.row_group(0).column(5)
     assert "BYTE_STREAM_SPLIT" in column.encodings
-    assert column.compression == "ZSTD"
+    assert column.compression == "LZ4"
 
 
 def test_a_table_that_is_not_partitioned_works_the_same(lake, bars):

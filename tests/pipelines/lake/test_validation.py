@@ -2,9 +2,18 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipelines.errors import ContractViolation
-from pipelines.lake.validation import clauses, conform, find_breaches, require_contract, with_reason
+from pipelines.lake.validation import (
+    clauses,
+    conform,
+    find_breaches,
+    is_sorted,
+    require_contract,
+    with_reason,
+)
 from pipelines.tables import BARS, FEATURES, SCORES, features_table
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -78,3 +87,10 @@ def test_an_open_table_takes_float32_columns_and_refuses_infinity(make_bars):
         assert breach.check == "gap_finite"
     (breach,) = find_breaches(FEATURES, keys.with_columns(rsi_14=pl.lit(50.0, pl.Float64)))
     assert breach.message == "column rsi_14 is Float64"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3)), max_size=6))
+def test_rows_count_as_sorted_exactly_where_sorting_changes_nothing(rows) -> None:
+    frame = pl.DataFrame(rows, schema={"name": pl.String, "number": pl.Int64}, orient="row")
+    assert is_sorted(frame, ("name", "number")) == (rows == sorted(rows))

@@ -1,0 +1,86 @@
+"""How fast the feature matrix goes into the lake and comes back. Prints; asserts nothing.
+
+All columns of ten real pairs where the real bars are beside the repository, of a random market of the
+same size where they are not: write, read, replace an hour, append one, and the memory each took.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+
+import polars as pl
+from bench_features import HOUR, REAL, random_bars, real_bars
+
+from features.matrix import KEY, build_matrix
+from features.registry import registered
+from pipelines.lake import Lake
+from pipelines.tables import FEATURES, features_table
+
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def timed(what: str, cells: int, work: Callable[[], object]) -> None:
+    """Print wall and processor time of one run, the rate, and the most memory so far."""
+    begin, used = time.perf_counter(), time.process_time()
+    work()
+    taken, used = time.perf_counter() - begin, time.process_time() - used
+    rate = f"{cells / taken / 1e6:6.0f} M cells/s" if cells else " " * 18
+    peak = getrusage(RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"  {what:42} {taken:7.3f} s, {used:6.3f} s of processor {rate}, peak {peak:.1f} GB")
+
+
+def shaken(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return the rows with another value in one column, as after a restated bar."""
+    return frame.with_columns(pl.col(name) + 1)
+
+
+def main() -> None:
+    """Write, read, append and replace."""
+    bars = real_bars() if REAL.is_dir() else random_bars(10, 39_394)
+    matrix = build_matrix(bars, timeframe=HOUR)
+    names = [one.name for one in registered()]
+    table, cells = features_table(names), matrix.height * len(names)
+    newest = matrix["known_at"].max()
+    assert isinstance(newest, datetime)
+    before, hour = (
+        (matrix.filter(pl.col("known_at") <= newest - HOUR)),
+        matrix.filter(pl.col("known_at") == newest),
+    )
+    print(f"{matrix.height} rows x {len(names)} columns, load {os.getloadavg()[0]:.1f}")
+    with tempfile.TemporaryDirectory() as folder:
+        lake = Lake(folder)
+        timed(
+            "write the whole matrix", cells,
+            lambda: lake.replace(table, before, start=BEGINNING, end=newest - HOUR),
+        )  # fmt: skip
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*.parquet"))
+        print(f"  {size / 2**20:.0f} MB of Parquet, {size / cells:.2f} bytes a cell")
+        lake.read(FEATURES.name, start=newest - HOUR, end=newest)
+        timed(
+            "append the next hour", 0,
+            lambda: lake.replace(table, hour, start=newest - HOUR, end=newest),
+        )  # fmt: skip
+        for turn in ("for the first time", "again"):
+            hour = shaken(hour, names[0])
+            timed(
+                f"replace an hour {turn}", 0,
+                lambda hour=hour: lake.replace(table, hour, start=newest - HOUR, end=newest),
+            )  # fmt: skip
+        fresh = Lake(folder)
+        timed("read it all, sorted by key", cells, lambda: fresh.read(FEATURES.name, end=newest))
+        timed(
+            "read ten columns of it", 0,
+            lambda: fresh.read(FEATURES.name, end=newest, columns=[*KEY, *names[:10]]),
+        )  # fmt: skip
+        timed(
+            "read a week", 0,
+            lambda: fresh.read(FEATURES.name, start=newest - timedelta(days=7), end=newest),
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
