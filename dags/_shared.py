@@ -26,9 +26,6 @@ OUTLETS = {
     "register": [Asset(name="promotions", uri="hourglass://ledger/promotions")],
 }
 
-# Fields of a run's form that decide a setting for that run.
-OVERRIDES = {"trials": "training.search.trials", "symbols": "universe"}
-
 # The error says whether trying again can help. What is neither is a bug or a lost worker: two more tries.
 DEFAULT_ARGS = {
     "owner": "hourglass",

@@ -8,7 +8,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from _shared import OUTLETS, OVERRIDES, SETTINGS
+from _forms import overrides
+from _shared import OUTLETS, SETTINGS
 from airflow.sdk import get_current_context, task
 
 from pipelines import clock
@@ -31,8 +32,7 @@ def run_step(name: str, *arguments: Any) -> dict[str, Any]:
     from pipelines.context import Context
     from pipelines.tracking.revision import source_revision
 
-    params = get_current_context()["params"]
-    settings = load_settings({key: params.get(param) or None for param, key in OVERRIDES.items()})
+    settings = load_settings(overrides(get_current_context()["params"]))
     LOG.info("settings %s", settings.model_dump_json(exclude=SECRET))
     step = getattr(import_module(f"pipelines.steps.{name}"), name)
     with Context(settings) as context:
@@ -50,8 +50,8 @@ def step_task(name: str, *, returns: str | None = None, **options: Any) -> Any:
     step = next(node for node in tree.body if getattr(node, "name", "") == name)
 
     @task(task_id=name, doc_md=ast.get_docstring(step), outlets=OUTLETS.get(name, []), **options)
-    def run(training_id: str | None = None, window: int | None = None) -> Any:
-        given = (value for value in (training_id, window) if value is not None)
+    def run(training_id=None, window=None, worker=None) -> Any:
+        given = (value for value in (training_id, window, worker) if value is not None)
         report = run_step(name, as_of(), *given)
         for key in {"training_id", "experiment_id", "run_id"} & report.keys():
             get_current_context()["ti"].xcom_push(key, report[key])

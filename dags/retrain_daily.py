@@ -1,32 +1,28 @@
 """### Retraining: a challenger from the newest data.
 
-Plans a walk-forward and searches hyper-parameters on its oldest training span, fits and scores every test
-window once (one mapped task a window), fits the challenger on all history, judges it against chance and
-costs, and registers it. From the next bar on it trades a book of its own beside the champion's.
+Plans a walk-forward, searches hyper-parameters on its oldest training span (one mapped task a worker, all on
+one study), fits and scores every test window once (one mapped task a window), fits the challenger on all
+history, judges it against chance and costs, and registers it. From the next bar on it trades a book of its own
+beside the champion's.
 
-**Run it by hand** with *Trigger*: an instant, and how many trials the search may add.
+**Run it by hand** with *Trigger*: an instant, the model, how many trials or minutes the search has, and the span
+it learns from. The same choices for the same instant find the training they left.
 
 **If it fails:** `plan_windows` with a contract violation: too little history, or features of another set; run
-`backfill`. A `run_window`: clear it alone, the others keep their results. `fit_challenger`, `judge`,
-`register`: clear the task; a finished part is never done twice. The *MLflow run* button of the first and the
-third task shows what was tried. The champion goes on trading all the while.
+`backfill`. A `search` or a `run_window`: clear it alone; finished trials and the other windows stand.
+`choose_params`, `fit_challenger`, `judge`, `register`: clear the task; a finished part is never done twice. A full
+disk or an MLflow that is down: mend it and clear the task; nothing is registered by halves. The *MLflow run* button
+of the first task and of the fit shows what was tried. The champion goes on trading all the while.
 """
 
 from datetime import timedelta
 
-from _shared import AS_OF, DEFAULT_ARGS, scheduled
+from _forms import TRAINING
+from _shared import AS_OF, DEFAULT_ARGS, SETTINGS, scheduled
 from _steps import step_task
-from airflow.sdk import CronTriggerTimetable, Param, dag
+from airflow.sdk import CronTriggerTimetable, dag
 
 from pipelines.airflow.links import MlflowRun
-
-TRIALS = Param(
-    None,
-    type=["null", "integer"],
-    minimum=1,
-    title="Trials",
-    description="Trials the search may add. Empty: the setting training.search.trials.",
-)
 
 
 @dag(
@@ -37,18 +33,22 @@ TRIALS = Param(
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
-    params={"as_of": AS_OF, "trials": TRIALS},
+    params={"as_of": AS_OF, **TRAINING},
     tags=["training", "daily"],
     doc_md=__doc__,
 )
 def retrain_daily():
     """Wire the training."""
-    plan = step_task("plan_windows", returns="windows")()
+    plan = step_task("plan_windows")()
     identity = plan["training_id"]
+    workers = list(range(SETTINGS.training.search.workers))
+    searched = step_task("search").partial(training_id=identity).expand(worker=workers)
+    chosen = step_task("choose_params", returns="windows")(identity)
     windows = step_task("run_window", max_active_tis_per_dagrun=2).partial(training_id=identity)
     fit = step_task("fit_challenger")(identity)
     judged = step_task("judge")(identity)
-    windows.expand(window=plan) >> fit >> judged >> step_task("register")(identity)
+    searched >> chosen
+    windows.expand(window=chosen) >> fit >> judged >> step_task("register")(identity)
     for trained in (plan, fit):
         trained.operator.operator_extra_links = (MlflowRun(),)
 

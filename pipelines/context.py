@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pipelines.database import DatabaseUrls
     from pipelines.lake import Lake
     from pipelines.ledger import Ledger
+    from pipelines.settings import ExchangeConfig
+    from pipelines.sources.client import VenueClient
     from pipelines.sources.exchange import ExchangeSource
     from pipelines.tracking.registry import Registry
 
@@ -54,7 +56,10 @@ class Context:
         source: "ExchangeSource | None" = None,
     ) -> None:
         self.settings = settings
+        # What the steps of one process hand on to each other, by name: read once, used by several.
+        self.kept: dict[str, tuple[object, Any]] = {}
         self._sources: dict[str, ExchangeSource] = {}
+        self._publishers: dict[str, VenueClient] = {}
         if databases is not None:
             self.__dict__["databases"] = databases
         if source is not None:
@@ -101,10 +106,43 @@ class Context:
             self._sources[venue] = ExchangeSource(venue, self.settings.exchange)
         return self._sources[venue]
 
+    def derivatives(self) -> "ExchangeSource":
+        """Return the venue of the perpetuals beside the traded market, asked with less patience."""
+        from pipelines.sources.exchange import ExchangeSource
+
+        venue = self.settings.sources.derivatives_venue
+        key = f"derivatives of {venue}"
+        if key not in self._sources:
+            self._sources[key] = ExchangeSource(venue, self._supplementary())
+        return self._sources[key]
+
+    def publisher(self, name: str) -> "VenueClient":
+        """Return the client of a publisher of indices, one a context."""
+        from pipelines.sources.client import VenueClient
+        from pipelines.sources.retry import Clockwork
+
+        if name not in self._publishers:
+            self._publishers[name] = VenueClient(name, self._supplementary(), Clockwork())
+        return self._publishers[name]
+
+    def _supplementary(self) -> "ExchangeConfig":
+        """Return how sources are asked that trading does not wait for."""
+        exchange, sources = self.settings.exchange, self.settings.sources
+        return exchange.model_copy(
+            update={
+                "base_url": sources.base_url or exchange.base_url,
+                "max_attempts": sources.max_attempts,
+                "circuit_failures": 2 * sources.max_attempts,
+            }
+        )
+
     def close(self) -> None:
-        """Close what was opened."""
+        """Close what was opened and forget what was kept."""
+        self.kept.clear()
         while self._sources:
             self._sources.popitem()[1].close()
+        while self._publishers:
+            self._publishers.popitem()[1].close()
         self.__dict__.pop("source", None)
         for name in ("ledger", "registry"):
             component = self.__dict__.pop(name, None)

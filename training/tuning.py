@@ -12,12 +12,16 @@ import polars as pl
 from evaluation.backtest import evaluate, prepare
 from evaluation.calibration import log_loss
 from serving.config import CostConfig, RiskConfig
+from serving.observations import Observations
+from serving.projection import projected
 from training.config import TrainingConfig
+from training.fitting import selected_samples
 from training.models import make_model, suggest
 from training.models.protocol import Trial
 from training.panel import Panel
+from training.samples import Samples
 from training.splits import SplitAudit
-from training.walk_forward import class_returns, inner_folds, training_samples
+from training.walk_forward import class_returns, inner_folds
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -33,10 +37,15 @@ class Pruned(Exception):
 
 @dataclass(frozen=True)
 class SearchFold:
-    """One inner fold, its training rows in the model's own form so that all trials share them."""
+    """One inner fold, its training rows in the model's own form so that all trials share them.
+
+    `prepared` and `asked` have the same columns; `returns` are the mean returns of the classes among
+    the training rows, `test` the rows of the panel that are asked for, `weight` what they weigh.
+    """
 
     prepared: Any
     returns: tuple[float, float, float]
+    asked: Observations
     test: Rows
     weight: Floats
     earn: Earn
@@ -60,9 +69,23 @@ def search_folds(
     for train, test in pairs:
         scaled = panel.realised[train] / panel.scale[train]
         returns = class_returns(scaled, panel.outcome[train], panel.weights(train))
-        prepared = model.prepare(training_samples(panel, train, config))
-        folds.append(SearchFold(prepared, returns, test, panel.weights(test), engine(test)))
+        samples, asked = fold_inputs(panel, train, test, config, model.context_bars)
+        prepared = model.prepare(samples)
+        weight = panel.weights(test)
+        folds.append(SearchFold(prepared, returns, asked, test, weight, engine(test)))
     return folds, audits
+
+
+def fold_inputs(
+    panel: Panel, train: Rows, test: Rows, config: TrainingConfig, context_bars: int
+) -> tuple[Samples, Observations]:
+    """Return what a fold is fitted on and what it is asked for, with the same columns.
+
+    What is learned here (bin edges, a choice of columns) is learned from the training rows alone.
+    """
+    samples, projection = selected_samples(panel, train, config, context_bars)
+    asked = panel.observations(test)
+    return samples, projected(projection, asked, panel.feature_names, context_bars)
 
 
 def engine_earnings(
@@ -116,7 +139,7 @@ def evaluate_trial(
     Parameters
     ----------
     trial : Trial
-        Suggests parameters, is told the mean after every fold, and may ask to stop.
+        Suggests parameters, is told the value of every fold, and may ask to stop.
     panel, folds, config
         As `search_folds` made them.
 
@@ -135,14 +158,14 @@ def evaluate_trial(
     values: list[float] = []
     for number, fold in enumerate(folds):
         model = make_model(config, params)
-        proba = model.fit_prepared(fold.prepared).predict_proba(panel.observations(fold.test))
+        proba = model.fit_prepared(fold.prepared).predict_proba(fold.asked)
         loss = log_loss(proba, panel.outcome[fold.test], fold.weight)
         if config.search.objective == "log_loss":
             values.append(-loss)
         else:
             expected = proba @ np.asarray(fold.returns) * panel.scale[fold.test]
             values.append(fold.earn(expected) - TIE_BREAK * loss)
-        trial.report(float(np.mean(values)), number)
+        trial.report(values[-1], number)
         if number + 1 < len(folds) and trial.should_prune():
             raise Pruned
     return float(np.mean(values))

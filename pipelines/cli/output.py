@@ -120,9 +120,11 @@ def _progress_lines(title: str) -> Callable[[int, int, str], None]:
         elapsed = time.monotonic() - began
         if time.monotonic() - told >= _SECONDS_BETWEEN_LINES or done == total:
             told = time.monotonic()
-            console.print(
-                f"{title} {done}/{total} {text} ({elapsed:.0f} s)", markup=False, highlight=False
+            left = (
+                f", about {elapsed * (total - done) / done:.0f} s left" if 0 < done < total else ""
             )
+            line = f"{title} {done}/{total} {text} ({elapsed:.0f} s{left})"
+            console.print(line, markup=False, highlight=False)
 
     return progress
 

@@ -1,8 +1,8 @@
-"""Plan a training: its identity, its windows and its hyper-parameters."""
+"""Plan a training: its identity, its windows and where its search begins."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.clock import format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
@@ -14,38 +14,37 @@ from pipelines.tracking.plan import (
     configuration,
     current_versions,
     feature_set_of,
+    is_planned,
+    is_searched,
+    read_chosen,
     read_inputs,
     run_of,
     training_id,
 )
-from pipelines.tracking.search import Progress, SearchResult, run_search
+from training.config import TrainingConfig
 from training.models import model_class
-from training.models.protocol import Trial
-from training.panel import Panel
-from training.splits import SplitAudit
-from training.tuning import Earn, Rows, engine_earnings, evaluate_trial, search_folds
 from training.walk_forward import Window
 from training.walk_forward import plan_windows as outer_windows
 
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
 
 def plan_windows(
-    context: Context,
-    as_of: datetime,
-    versions: Mapping[str, int] | None = None,
-    progress: Progress | None = None,
+    context: Context, as_of: datetime, versions: Mapping[str, int] | None = None
 ) -> StepReport:
-    """Open the run of a training, plan its outer windows and search its hyper-parameters.
+    """Open the run of a training, plan its outer windows and say what its search begins with.
 
-    The search sees the inner folds of the oldest training span only; the outer test windows stay
-    untouched. `detail` names the `training_id` and the numbers of the windows, for `run_window`.
+    `detail` names the `training_id` and the numbers of the windows, for the steps that follow.
 
-    Reads: bars, features, of contracts funding (up to `as_of`; at `versions` of the tables, by default the newest).
-    Writes: the MLflow parent run (plan, search, settings, datasets), the Optuna study.
-    Re-run: finds the run by (as_of, configuration, data) and goes on where it stopped: finished
-    trials count, a planned training is left as it is. Runs of killed trainings are closed.
+    Reads: bars, features, of contracts funding (up to `as_of`; at `versions` of the tables, by default
+    the newest); of earlier trainings the parameters.
+    Writes: the MLflow parent run (plan, settings, datasets), an empty Optuna study.
+    Re-run: finds the run by (as_of, configuration, data); a planned training is left as it is. Runs of
+    killed trainings are closed.
     """
     settings = context.settings
-    _check_model(settings.training.model)
+    space = _searched_space(settings.training)
     pinned = {**current_versions(context), **(versions or {})}
     inputs = read_inputs(context, as_of, pinned, settings.training)
     feature_set = feature_set_of(context)
@@ -58,12 +57,11 @@ def plan_windows(
         "windows": [window.number for window in windows],
     }
     run = tracking.run_of(identity)
-    if run is not None and "planned" in run.data.tags:
+    if run is not None and is_planned(run):
         reopened = tracking.open_training(identity, as_of, {})
         return StepReport("plan_windows", as_of, changed=False, detail=detail | run_of(reopened))
     run = tracking.open_training(identity, as_of, {"model": settings.training.model})
     tracking.close_ghosts(identity, as_of)
-    result, audits = _search(context, as_of, identity, inputs, windows[0], progress)
     plan = TrainingPlan(
         training_id=identity,
         as_of=as_of,
@@ -72,20 +70,71 @@ def plan_windows(
         data_hash=digest,
         versions=pinned,
         windows=tuple(windows),
-        params={**result.params, **settings.training.model_params},
-        search_overlaps=sum(audit.overlaps for audit in audits),
+        warm_start=_warm_start(context, as_of, space),
         training=settings.training,
     )
-    _log_plan(context, run.info.run_id, plan, result, audits, inputs)
-    detail |= {**run_of(run), "trials": len(result.trials), "best_value": result.value}
-    return StepReport("plan_windows", as_of, changed=True, detail=detail)
+    _open_study(context, identity)
+    _log_plan(context, run.info.run_id, plan, inputs)
+    return StepReport("plan_windows", as_of, changed=True, detail=detail | run_of(run))
 
 
-def _check_model(name: str) -> None:
+def _searched_space(config: TrainingConfig) -> "dict[str, BaseDistribution]":
+    """Return what is searched; ConfigError if the model is not known or the grid does not fit it."""
+    from pipelines.tracking.proposals import searched_space, within
+
     try:
-        model_class(name)
+        model_class(config.model)
+        space = searched_space(config)
     except ValueError as error:
-        raise ConfigError(str(error), remedy="set training.model to one of them") from None
+        raise ConfigError(
+            str(error), remedy="mend training.model or training.model_params"
+        ) from None
+    for name, values in config.search.grid.items():
+        wrong = [value for value in values if not within(space, name, value)]
+        if wrong:
+            allowed = f"it is searched in {space[name]}" if name in space else "it is not searched"
+            raise ConfigError(
+                f"search.grid.{name}: {', '.join(map(str, wrong))} cannot be tried by "
+                f"{config.model}: {allowed}",
+                remedy=f"choose values of {', '.join(space)} inside their ranges",
+            )
+    return space
+
+
+def _warm_start(
+    context: Context, as_of: datetime, space: "dict[str, BaseDistribution]"
+) -> dict[str, Any] | None:
+    """Return parameters of the champion of that time, else of the newest training before it.
+
+    Only of the same model, and only of trainings as of an earlier instant: a later one knows more.
+    """
+    from pipelines.tracking.proposals import within
+
+    training = context.settings.training
+    if not training.search.warm_start:
+        return None
+    earlier = [
+        info
+        for info in context.registry.versions()
+        if info.as_of < as_of and info.tags.get("model") == training.model
+    ]
+    if not earlier:
+        return None
+    champion = context.ledger.champion_at(as_of)
+    found = max(earlier, key=lambda info: (info.version == champion, info.as_of, int(info.version)))
+    run = context.registry.tracking.run_of(found.training_id)
+    if run is None or not is_searched(run):
+        return None
+    chosen = read_chosen(context, run)["params"]
+    params = {name: value for name, value in chosen.items() if within(space, name, value)}
+    return {"version": found.version, "training_id": found.training_id, "params": params}
+
+
+def _open_study(context: Context, identity: str) -> None:
+    from pipelines.tracking.study import Study
+
+    # Here, once, so that workers who start together find its tables.
+    Study(context.databases.optuna, identity).close()
 
 
 def _windows(context: Context, as_of: datetime, inputs: Inputs) -> list[Window]:
@@ -105,90 +154,29 @@ def _windows(context: Context, as_of: datetime, inputs: Inputs) -> list[Window]:
         ) from None
 
 
-def _search(
-    context: Context,
-    as_of: datetime,
-    identity: str,
-    inputs: Inputs,
-    oldest: Window,
-    progress: Progress | None,
-) -> tuple[SearchResult, list[SplitAudit]]:
-    settings = context.settings
-    config = settings.training
-    seen = inputs.between(datetime.min.replace(tzinfo=as_of.tzinfo), oldest.test_start)
-    step = timeframe_delta(settings.timeframe)
-    panel = seen.panel(config.label, step, oldest.test_start)
-    rows = panel.training_rows(oldest.train_start, oldest.test_start)
-    try:
-        folds, audits = search_folds(
-            panel, rows, config, lambda test: _engine(context, seen, panel, test)
-        )
-    except ValueError as error:
-        raise ContractViolation(
-            f"search: {error}; nothing was trained",
-            remedy="backfill more, or mend the key of training.* it names",
-        ) from None
-
-    def objective(trial: Trial) -> float:
-        return evaluate_trial(trial, panel, folds, config)
-
-    url = context.databases.optuna
-    return run_search(url, identity, config.search, objective, progress=progress), audits
-
-
-def _engine(context: Context, inputs: Inputs, panel: Panel, test: Rows) -> Earn:
-    keys = panel.keys[test]
-    settings = context.settings
-    step = timeframe_delta(settings.timeframe)
-    fold = inputs.between(keys["known_at"].min() - step, keys["known_at"].max())  # type: ignore[operator, arg-type]
-    return engine_earnings(
-        fold.bars,
-        fold.features,
-        keys,
-        settings.training.label.horizon_bars,
-        costs=settings.costs,
-        risk=settings.risk,
-        initial_cash=settings.books.initial_cash,
-        timeframe=step,
-        funding=fold.funding,
-    )
-
-
-def _log_plan(
-    context: Context,
-    run_id: str,
-    plan: TrainingPlan,
-    result: SearchResult,
-    audits: list[SplitAudit],
-    inputs: Inputs,
-) -> None:
+def _log_plan(context: Context, run_id: str, plan: TrainingPlan, inputs: Inputs) -> None:
     tracking = context.registry.tracking
-    settings = context.settings
-    tracking.write_json(run_id, "settings.json", configuration(settings))
-    tracking.write_json(run_id, "search/trials.json", result.trials)
-    tracking.write_json(run_id, "search/split_audit.json", [audit.as_json() for audit in audits])
+    training = plan.training
+    tracking.write_json(run_id, "settings.json", configuration(context.settings))
     tracking.write_json(run_id, PLAN_FILE, plan.as_json())
     tracking.write_tables(run_id, context.lake.uri, plan.versions, plan.data_hash)
-    label, split = settings.training.label, settings.training.split
+    warm = {} if plan.warm_start is None else {"warm_start": plan.warm_start["version"]}
     tracking.log(
         run_id,
         params={
-            **{f"model.{k}": v for k, v in plan.params.items()},
-            **{f"label.{k}": v for k, v in label.model_dump().items()},
-            **{f"split.{k}": v for k, v in split.model_dump().items()},
-            "model": settings.training.model,
-            "calibration": settings.training.calibration,
-            "objective": settings.training.search.objective,
-            "seed": settings.training.search.seed,
-            "sample_every_bars": settings.training.sample_every_bars,
+            **{f"label.{k}": v for k, v in training.label.model_dump().items()},
+            **{f"split.{k}": v for k, v in training.split.model_dump().items()},
+            "model": training.model,
+            "calibration": training.calibration,
+            "objective": training.search.objective,
+            "pruner": training.search.pruner,
+            "seed": training.search.seed,
+            "sample_every_bars": training.sample_every_bars,
             "features": inputs.features.width - 3,
             "symbols": inputs.features["symbol"].n_unique(),
+            **warm,
         },
-        metrics={
-            "search_trials": len(result.trials),
-            "search_best_value": result.value,
-            "history_days": (plan.as_of - plan.first) / timedelta(days=1),
-        },
+        metrics={"history_days": (plan.as_of - plan.first) / timedelta(days=1)},
         tags={
             "planned": "true",
             "feature_set": plan.feature_set,

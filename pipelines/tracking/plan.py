@@ -6,10 +6,10 @@ same three finds the run it left; rows that became known later do not change it.
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -28,7 +28,10 @@ from training.walk_forward import Window, history_needed
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+T = TypeVar("T")
+
 PLAN_FILE = "plan.json"
+CHOSEN_FILE = "search/chosen.json"
 _NOT_READ_BY_THE_FIT = frozenset({"ingested_at"})
 
 
@@ -85,7 +88,12 @@ class Inputs:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """A training that was planned and searched; later steps go by its configuration, not by theirs."""
+    """A training that was planned; later steps go by its configuration, not by theirs.
+
+    `warm_start` says what the first trial tries and which training found it. `params` and
+    `search_overlaps` are what the search chose and how many labels overlapped in its folds: nothing
+    before `choose_params` has run.
+    """
 
     training_id: str
     as_of: datetime
@@ -94,14 +102,16 @@ class TrainingPlan:
     data_hash: str
     versions: dict[str, int]
     windows: tuple[Window, ...]
-    params: dict[str, Any]
-    search_overlaps: int
+    warm_start: dict[str, Any] | None
     training: TrainingConfig
+    params: dict[str, Any] = field(default_factory=dict)
+    search_overlaps: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plan as plain JSON types."""
+        """Return the plan as plain JSON types, without what the search chose."""
+        planned = {k: v for k, v in self.__dict__.items() if k not in ("params", "search_overlaps")}
         return {
-            **self.__dict__,
+            **planned,
             "as_of": format_instant(self.as_of),
             "first": format_instant(self.first),
             "windows": [window.as_json() for window in self.windows],
@@ -125,22 +135,36 @@ def read_inputs(
 ) -> Inputs:
     """Read the bars and features of a training from the lake, at the given table versions.
 
+    The steps of one process read them once.
+
     Raises
     ------
     ContractViolation
         If there are no features in the span.
     """
-    settings = context.settings
-    step = timeframe_delta(settings.timeframe)
+    step = timeframe_delta(context.settings.timeframe)
     start = as_of - history_needed(training, timeframe=step)
     run_up = (training.label.volatility_window + 1) * step
-    ours = pl.col("venue") == settings.venue
+    key = (start, as_of, run_up, tuple(sorted(versions.items())))
+    return _once(
+        context, "inputs", key, lambda: _read_inputs(context, start, as_of, run_up, versions)
+    )
+
+
+def _read_inputs(
+    context: Context,
+    start: datetime,
+    as_of: datetime,
+    run_up: timedelta,
+    versions: Mapping[str, int],
+) -> Inputs:
+    settings = context.settings
 
     def read(table: str, start: datetime) -> pl.DataFrame:
         symbols = settings.universe
         version = versions[table]
         frame = context.lake.read(table, start=start, end=as_of, symbols=symbols, version=version)
-        return frame.filter(ours)
+        return frame.filter(pl.col("venue") == settings.venue)
 
     features = without_refused(context.lake, read("features", start))
     if features.is_empty():
@@ -153,11 +177,27 @@ def read_inputs(
     return Inputs(read("bars", start - run_up), features, funding)
 
 
+def _once(context: Context, name: str, key: object, make: Callable[[], T]) -> T:
+    """Return what the context keeps under `name` if it was made for `key`, else make it anew."""
+    standing = context.kept.get(name)
+    if standing is None or standing[0] != key:
+        context.kept.pop(name, None)
+        standing = context.kept[name] = (key, make())
+    found: T = standing[1]
+    return found
+
+
 def read_panel(context: Context, plan: TrainingPlan) -> tuple[Inputs, Panel]:
-    """Return the inputs of a planned training and their panel, labels as known at its `as_of`."""
+    """Return the inputs of a planned training and their panel, labels as known at its `as_of`.
+
+    The steps of one process make it once.
+    """
     inputs = read_inputs(context, plan.as_of, plan.versions, plan.training)
     step = timeframe_delta(context.settings.timeframe)
-    return inputs, inputs.panel(plan.training.label, step, plan.as_of)
+    label = plan.training.label
+    key = (plan.training_id, label)
+    panel = _once(context, "panel", key, lambda: inputs.panel(label, step, plan.as_of))
+    return inputs, panel
 
 
 def current_versions(context: Context) -> dict[str, int]:
@@ -200,7 +240,27 @@ def configuration(settings: Settings) -> dict[str, Any]:
 
 
 def load_plan(context: Context, training_id: str) -> "tuple[Run, TrainingPlan]":
-    """Return the parent run of a planned training and its plan.
+    """Return the parent run of a searched training and its plan, with the parameters that were chosen.
+
+    Raises
+    ------
+    ContractViolation
+        If no such training was planned, or its search is not over.
+    """
+    run, plan = load_unsearched(context, training_id)
+    if not is_searched(run):
+        raise ContractViolation(
+            f"training {training_id} was not searched",
+            remedy="run search and then choose-params for it, or train again",
+        )
+    chosen = read_chosen(context, run)
+    return run, replace(
+        plan, params=chosen["params"], search_overlaps=int(chosen["search_overlaps"])
+    )
+
+
+def load_unsearched(context: Context, training_id: str) -> "tuple[Run, TrainingPlan]":
+    """Return the parent run of a planned training and its plan, searched or not.
 
     Raises
     ------
@@ -209,12 +269,28 @@ def load_plan(context: Context, training_id: str) -> "tuple[Run, TrainingPlan]":
     """
     tracking = context.registry.tracking
     run = tracking.run_of(training_id)
-    if run is None or "planned" not in run.data.tags:
+    if run is None or not is_planned(run):
         raise ContractViolation(
             f"training {training_id} was not planned",
             remedy="run plan-windows for it, or train again",
         )
     return run, TrainingPlan.from_json(tracking.read_json(run.info.run_id, PLAN_FILE))
+
+
+def is_planned(run: "Run") -> bool:
+    """Say whether a training's plan stands, whole."""
+    return "planned" in run.data.tags
+
+
+def is_searched(run: "Run") -> bool:
+    """Say whether a training's parameters were chosen."""
+    return "searched" in run.data.tags
+
+
+def read_chosen(context: Context, run: "Run") -> dict[str, Any]:
+    """Return what `choose_params` wrote: params, trial, value, search_overlaps."""
+    chosen: dict[str, Any] = context.registry.tracking.read_json(run.info.run_id, CHOSEN_FILE)
+    return chosen
 
 
 def run_of(run: "Run") -> dict[str, str]:

@@ -1,116 +1,138 @@
-"""The Optuna study of a training: durable, resumable, and the same after a kill as without one.
+"""The search of a training: one worker's turn at it, and what all of them found.
 
-A trial's suggestions are a function of the seed, its place in line and the finished trials before
-it. Trials that a killed process left running are closed as failed and count for nothing, so
-their places are taken again with the same suggestions.
+A trial's value is a function of its parameters, and these of the seed, its place in line and the finished
+trials of the batches before its own. So one worker or many, killed or not, end with the same trials.
 """
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import optuna
+from optuna.trial import FrozenTrial, TrialState
 
+from pipelines.errors import ContractViolation
+from pipelines.tracking.proposals import Finished, open_places, propose
+from pipelines.tracking.study import Study
 from training.config import SearchConfig
 from training.models.protocol import Trial
 from training.tuning import Pruned
 
 Progress = Callable[[int, int, str], None]
-
-_FINISHED = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-_RANDOM_TRIALS = 8
-_UNPRUNED_TRIALS = 4
+Objective = Callable[[Trial], float]
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The best parameters and every finished trial, in order."""
+    """The best parameters, the place and value of their trial, and every finished trial, in order."""
 
     params: dict[str, Any]
+    place: int
     value: float
     trials: list[dict[str, Any]]
 
 
 def run_search(
-    url: str,
-    name: str,
+    study: Study,
     config: SearchConfig,
-    objective: Callable[[Trial], float],
+    objective: Objective,
     *,
+    warm_start: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-) -> SearchResult:
-    """Finish the study called `name` and return its best trial.
+) -> int:
+    """Work on a study until all its trials have finished; return how many of them ran here.
+
+    Any number of processes may do this at the same time. A batch is begun when the one before it has
+    finished; a worker that finds all open places taken waits for the first, and takes it over if its
+    holder dies.
 
     Parameters
     ----------
-    url : str
-        SQLAlchemy URL of the Optuna database.
-    name : str
-        Of the study; finished trials under it count towards `config.trials`.
+    study : Study
     config : SearchConfig
     objective : callable
         Value of a trial, to be maximised; may raise `Pruned`.
+    warm_start : mapping, optional
+        What the first trial tries.
     progress : callable, optional
         Called with (trials done, trials in all, text).
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.RDBStorage(url, engine_kwargs={"pool_size": 1})
-    try:
-        study = optuna.create_study(
-            study_name=name,
-            storage=storage,
-            direction="maximize",
-            load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=_UNPRUNED_TRIALS),
+    ran = 0
+    while places := open_places(finished := study.finished(), config):
+        tell_progress(progress, finished, config)
+        with study.claim(places) as place:
+            finished = study.finished()
+            if place in finished:
+                continue
+            began = time.monotonic()
+            trial = _run(place, finished, config, objective, warm_start)
+            study.record(place, trial, time.monotonic() - began)
+            ran += 1
+    tell_progress(progress, finished, config)
+    return ran
+
+
+def result_of(study: Study, config: SearchConfig) -> SearchResult:
+    """Return what a search found once it is over; of equal trials the first is the best.
+
+    Raises
+    ------
+    ContractViolation
+        If trials that are due have not finished.
+    """
+    finished = study.finished()
+    if places := open_places(finished, config):
+        raise ContractViolation(
+            f"the search has finished {len(finished)} of {config.trials} trials; "
+            f"{', '.join(map(str, places))} of the running batch have not; nothing was chosen",
+            remedy="run search for it until it ends, then choose-params again",
         )
-        for ghost in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-            study.tell(ghost.number, state=optuna.trial.TrialState.FAIL)
-        _run_trials(study, config, objective, progress)
-        return _result(study)
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
+    complete = {p: t for p, t in finished.items() if t.state is TrialState.COMPLETE}
+    best = max(complete, key=lambda place: (_value(complete[place]), -place))
+    trials = [_as_row(place, trial) for place, trial in finished.items()]
+    return SearchResult(dict(complete[best].params), best, _value(complete[best]), trials)
 
 
-def _run_trials(
-    study: optuna.Study,
+def tell_progress(progress: Progress | None, finished: Finished, config: SearchConfig) -> None:
+    """Tell how many trials have finished, whoever ran them, and how good the best is."""
+    if progress is None:
+        return
+    values = [_value(t) for t in finished.values() if t.state is TrialState.COMPLETE]
+    best = f", best {max(values):.4g}" if values else ""
+    text = f"search: trial {len(finished)} of {config.trials}{best}"
+    progress(len(finished), config.trials, text)
+
+
+def _run(
+    place: int,
+    finished: Finished,
     config: SearchConfig,
-    objective: Callable[[Trial], float],
-    progress: Progress | None,
-) -> None:
-    done = len(study.get_trials(deepcopy=False, states=_FINISHED))
-    began = time.monotonic()
-    while done < config.trials:
-        if done and config.timeout_seconds and time.monotonic() - began > config.timeout_seconds:
-            return
-        study.sampler = optuna.samplers.TPESampler(
-            seed=config.seed * 10_000 + done, n_startup_trials=_RANDOM_TRIALS
+    objective: Objective,
+    warm_start: Mapping[str, Any] | None,
+) -> FrozenTrial:
+    trial = propose(place, finished, config, warm_start)
+    try:
+        value = objective(trial)
+    except Pruned:
+        return trial.study.tell(trial, state=TrialState.PRUNED)
+    if not math.isfinite(value):
+        raise ContractViolation(
+            f"trial {place} is worth {value}, with {trial.params}; the search stopped there",
+            remedy="look for rows whose label or weight is not a number; fix model_params if it is them",
         )
-        trial = study.ask()
-        try:
-            study.tell(trial, objective(trial))
-        except Pruned:
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        except BaseException:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            raise
-        done += 1
-        if progress:
-            progress(done, config.trials, f"search: trial {done} of {config.trials}")
+    return trial.study.tell(trial, value)
 
 
-def _result(study: optuna.Study) -> SearchResult:
-    finished = study.get_trials(deepcopy=False, states=_FINISHED)
-    trials = [
-        {
-            "trial": place,
-            "state": trial.state.name.lower(),
-            "value": trial.value if trial.state.name == "COMPLETE" else None,
-            "folds": list(trial.intermediate_values.values()),
-            "params": trial.params,
-        }
-        for place, trial in enumerate(finished)
-    ]
-    best = study.best_trial
-    return SearchResult(dict(best.params), float(best.values[0]), trials)
+def _value(trial: FrozenTrial) -> float:
+    return float(trial.values[0])
+
+
+def _as_row(place: int, trial: FrozenTrial) -> dict[str, Any]:
+    return {
+        "trial": place,
+        "state": trial.state.name.lower(),
+        "value": _value(trial) if trial.state is TrialState.COMPLETE else None,
+        "folds": [trial.intermediate_values[fold] for fold in sorted(trial.intermediate_values)],
+        "params": trial.params,
+    }

@@ -67,6 +67,7 @@ def main(folder: str) -> None:
     before = {name for name in HEAVY if name in sys.modules}
     bag = BundleDagBag(folder, bundle_path=Path(folder))
     imported = {name for name in HEAVY if name in sys.modules} - before
+    import _forms
     import _shared
 
     report = {
@@ -75,6 +76,9 @@ def main(folder: str) -> None:
         "heavy": sorted(imported),
         "seconds": {Path(s.file).name: s.duration.total_seconds() for s in bag.dagbag_stats},
         "tags": sorted(_shared.TAGS),
+        "overrides": _forms.overrides(
+            {"as_of": "x", "model": "xgboost", "trials": None, "minutes": 1.5, "windows": 2}
+        ),
         "retry": _decide(_shared.DEFAULT_ARGS["retry_policy"]),
     }
     print("REPORT " + json.dumps(report))

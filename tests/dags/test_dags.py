@@ -118,13 +118,28 @@ def test_a_person_who_overrules_says_what_which_book_and_why(inspection: dict[st
     assert list(inspection["dags"]["control_book"]["tasks"]) == ["control_book"]
 
 
-def test_a_training_maps_over_its_windows(inspection: dict[str, Any]) -> None:
+def test_a_training_maps_over_its_search_workers_and_its_windows(
+    inspection: dict[str, Any],
+) -> None:
     tasks = inspection["dags"]["retrain_daily"]["tasks"]
+    assert tasks["search"]["mapped"]
+    assert tasks["search"]["upstream"] == ["plan_windows"]
+    assert "search" in tasks["choose_params"]["upstream"]
     assert tasks["run_window"]["mapped"]
-    assert tasks["run_window"]["upstream"] == ["plan_windows"]
+    assert "choose_params" in tasks["run_window"]["upstream"]
     assert "run_window" in tasks["fit_challenger"]["upstream"]
     assert "fit_challenger" in tasks["judge"]["upstream"]
     assert "judge" in tasks["register"]["upstream"]
+
+
+def test_the_form_of_a_training_chooses_model_budget_and_span(inspection: dict[str, Any]) -> None:
+    params = inspection["dags"]["retrain_daily"]["params"]
+    assert list(params) == ["as_of", "model", "trials", "minutes", "windows", "train_days"]
+    assert inspection["overrides"] == {
+        "training.model": "xgboost",
+        "training.search.timeout_seconds": 90.0,
+        "training.split.windows": 2,
+    }
 
 
 def test_no_asset_has_two_addresses(inspection: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ class Trial(Protocol):
         """Return a number in [low, high]."""
 
     def report(self, value: float, step: int) -> None:
-        """Tell the value after `step` folds."""
+        """Tell the value of fold number `step`."""
 
     def should_prune(self) -> bool:
         """Say whether the trial is not worth another fold."""

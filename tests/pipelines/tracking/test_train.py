@@ -8,12 +8,14 @@ from typer.testing import CliRunner
 
 from pipelines.cli.run_steps import app
 from pipelines.errors import ConfigError, ContractViolation
-from pipelines.steps import plan_windows as plan_module
+from pipelines.steps import search as search_module
+from pipelines.steps.choose_params import choose_params
 from pipelines.steps.fit_challenger import fit_challenger
 from pipelines.steps.judge import judge
 from pipelines.steps.plan_windows import plan_windows
 from pipelines.steps.register import register
 from pipelines.steps.run_window import run_window
+from pipelines.steps.search import search
 from pipelines.steps.train import train
 from pipelines.tables import BARS
 from pipelines.tracking.plan import (
@@ -36,6 +38,7 @@ FILES = {
     "plots/equity.png",
     "plots/importance.png",
     "plots/windows.png",
+    "search/chosen.json",
     "search/split_audit.json",
     "search/trials.json",
     "settings.json",
@@ -149,14 +152,20 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(world, trained, stat
             raise Killed
         return evaluate_trial(*arguments)
 
-    monkeypatch.setattr(plan_module, "evaluate_trial", stops_at_the_third)
-    with world.open() as context, pytest.raises(Killed):
-        plan_windows(context, AS_OF)
+    monkeypatch.setattr(search_module, "evaluate_trial", stops_at_the_third)
     with world.open() as context:
         plan = plan_windows(context, AS_OF)
-        assert len(calls) == 5, "two trials stood, one was lost and taken again"
         identity = plan.detail["training_id"]
         assert not plan_windows(context, AS_OF).changed
+    with world.open() as context, pytest.raises(Killed):
+        search(context, AS_OF, identity)
+    with world.open() as context:
+        assert search(context, AS_OF, identity).detail["ran"] == 2
+        assert len(calls) == 5, "two trials stood, one was lost and taken again"
+        assert not search(context, AS_OF, identity).changed
+    with world.open() as context:
+        assert choose_params(context, AS_OF, identity).changed
+        assert not choose_params(context, AS_OF, identity).changed
     for window in plan.detail["windows"]:
         with world.open() as context:
             run_window(context, AS_OF, identity, window)
@@ -176,6 +185,12 @@ def test_steps_before_their_turn_are_refused_with_the_step_to_run(world):
         with pytest.raises(ContractViolation, match="was not planned"):
             run_window(context, AS_OF, "0123456789abcdef", 0)
         identity = plan_windows(context, AS_OF).detail["training_id"]
+        with pytest.raises(ContractViolation, match=r"was not searched; run search and then"):
+            run_window(context, AS_OF, identity, 0)
+        with pytest.raises(ContractViolation, match="finished 0 of 4 trials; 0, 1, 2, 3 of the"):
+            choose_params(context, AS_OF, identity)
+        search(context, AS_OF, identity)
+        choose_params(context, AS_OF, identity)
         with pytest.raises(ConfigError, match="has no window 7; use 0 to 1"):
             run_window(context, AS_OF, identity, 7)
         with pytest.raises(
