@@ -37,6 +37,7 @@ PREDICTORS = {
     "catboost": "serving.predictors.catboost",
     "random_forest": "serving.predictors.random_forest",
     "logistic": "serving.predictors.logistic",
+    "tcn": "serving.predictors.tcn",
     "voting": "serving.predictors.voting",
     "stacking": "serving.predictors.stacking",
     "grouped": "serving.predictors.grouped",

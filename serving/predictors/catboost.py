@@ -17,7 +17,9 @@ ALL_CORES = -1
 
 
 class CatBoostPredictor:
-    """A CatBoost model of loss `MultiClass` with the classes down, flat, up.
+    """A CatBoost model of loss `MultiClass` with the classes 0 (down), 1 (flat), 2 (up).
+
+    A class that the training rows did not have is not in the model and has probability 0.
 
     Parameters
     ----------
@@ -30,6 +32,7 @@ class CatBoostPredictor:
 
     def __init__(self, trees: "catboost.CatBoost", threads: int = 0) -> None:
         self.trees = trees
+        self._classes = [int(one) for one in trees.classes_]
         self.threads = threads
 
     def predict_proba(self, observations: Observations) -> npt.NDArray[np.float64]:
@@ -37,7 +40,8 @@ class CatBoostPredictor:
         rows = observations.asked
         if rows.shape[0] == 0:
             return np.empty((0, 3))
-        proba: npt.NDArray[np.float64] = self.trees.predict(
+        proba = np.zeros((len(rows), 3))
+        proba[:, self._classes] = self.trees.predict(
             rows,
             prediction_type="Probability",
             thread_count=threads_for(len(rows), self.threads or ALL_CORES),
@@ -56,10 +60,10 @@ def load(folder: Path) -> CatBoostPredictor:
     path = folder / TREES_FILE
     try:
         trees = catboost.CatBoost().load_model(blob=path.read_bytes())
-        classes = len(trees.classes_)
+        classes = list(trees.classes_)
     except (OSError, catboost.CatBoostError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{path} is not a readable CatBoost model: {reason}") from None
-    if classes != len(("down", "flat", "up")):
-        raise ValueError(f"{path} tells {classes} classes apart, not three; save the model anew")
+    if not classes or not set(classes) <= {0, 1, 2}:
+        raise ValueError(f"{path} tells the classes {classes} apart, not 0, 1, 2; save it anew")
     return CatBoostPredictor(trees)

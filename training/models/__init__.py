@@ -13,6 +13,7 @@ MODELS = {
     "catboost": "training.models.catboost",
     "random_forest": "training.models.random_forest",
     "logistic": "training.models.logistic",
+    "tcn": "training.models.tcn",
     "voting": "training.models.voting",
     "blending": "training.models.blending",
     "stacking": "training.models.stacking",

@@ -1,5 +1,7 @@
 """Gradient-boosted oblivious trees (CatBoost), NaN-native."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -37,7 +39,7 @@ class CatBoostModel(RowModel[CatBoostPredictor]):
     }
 
     def prepare(self, samples: Samples) -> "catboost.Pool":
-        """Bin the rows once; borders come from these rows only."""
+        """Bin the rows once; borders come from these rows only. ValueError if no feature varies."""
         import catboost
 
         pool = catboost.Pool(
@@ -46,17 +48,17 @@ class CatBoostModel(RowModel[CatBoostPredictor]):
             weight=samples.weight,
             thread_count=self.threads,
         )
-        pool.quantize(border_count=BORDERS, random_seed=self.seed)
+        with _refusals(pool):
+            pool.quantize(border_count=BORDERS, random_seed=self.seed)
         return pool
 
     def fit_prepared(self, prepared: "catboost.Pool") -> Self:
-        """Fit on binned rows."""
+        """Fit on binned rows; ValueError if CatBoost finds nothing in them to learn."""
         import catboost
 
         settings = {
             **self.params,
             "loss_function": "MultiClass",
-            "classes_count": 3,
             "border_count": BORDERS,
             "boosting_type": "Plain",
             "bootstrap_type": "Bernoulli",
@@ -67,7 +69,9 @@ class CatBoostModel(RowModel[CatBoostPredictor]):
             "logging_level": "Silent",
             "allow_writing_files": False,
         }
-        self._fitted = CatBoostPredictor(catboost.CatBoost(settings).fit(prepared), self.threads)
+        with _refusals(prepared):
+            trees = catboost.CatBoost(settings).fit(prepared)
+        self._fitted = CatBoostPredictor(trees, self.threads)
         return self
 
     def importance(self) -> Floats:
@@ -85,6 +89,20 @@ class CatBoostModel(RowModel[CatBoostPredictor]):
             "rsm": trial.suggest_float("rsm", 0.1, 0.5),
             "l2_leaf_reg": trial.suggest_float("l2_leaf_reg", 1.0, 200.0, log=True),
         }
+
+
+@contextmanager
+def _refusals(pool: "catboost.Pool") -> Iterator[None]:
+    """Say in a ValueError what CatBoost cannot learn from."""
+    import catboost
+
+    try:
+        yield
+    except catboost.CatBoostError as error:
+        raise ValueError(
+            f"catboost finds nothing to learn in {pool.num_row()} rows ({error}); "
+            "give it more rows, two classes and a feature that varies"
+        ) from None
 
 
 MODEL = CatBoostModel
