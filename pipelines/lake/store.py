@@ -171,6 +171,11 @@ class Lake:
         snapshot = self._log(table).snapshot()
         return None if snapshot is None else snapshot.version
 
+    def columns(self, table: str) -> list[str]:
+        """Return the names of the columns the table has; empty for an absent table."""
+        snapshot = self._log(table).snapshot()
+        return [] if snapshot is None else list(snapshot.schema)
+
     def metadata(self, table: str) -> dict[str, str]:
         """Return what `set_metadata` wrote; empty for an absent table."""
         snapshot = self._log(table).snapshot()

@@ -20,7 +20,7 @@ hour finds them missing. Rows that turn out equal are not written.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from weakref import WeakKeyDictionary
@@ -37,6 +37,8 @@ from pipelines.settings import Settings
 from pipelines.tables import BARS, FEATURES, KEY, features_table
 
 _INSTANT = timedelta(microseconds=1)
+# Months of a rebuild that are in memory at once: each is one commit.
+SPAN_MONTHS = 6
 _UNFINISHED = "none: a rebuild is not finished"
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 # Months of bars and features whose keys were compared and agree, though other markets' bars beside
@@ -68,15 +70,14 @@ def build_features(context: Context, as_of: datetime) -> StepReport:
     if change.is_none:
         start, end = _window_start(lake, settings, as_of), as_of
         matrix = _matrix(lake, settings, change.names, start, as_of)
+        written = lake.replace(features_table(change.names), matrix, start=start, end=end)
+        rows = matrix.height
     else:
-        start, end = _BEGINNING, _end_of_table(lake, as_of)
-        matrix = _rebuilt(lake, settings, change, as_of)
-        _unname(lake, change)
-    written = lake.replace(features_table(change.names), matrix, start=start, end=end)
-    if not change.is_none:
+        start = _BEGINNING
+        rows, written = _rebuild(lake, settings, change, as_of)
         written = lake.set_metadata(FEATURES.name, change.identity) or written
     detail = {
-        "rows": matrix.height,
+        "rows": rows,
         "features": len(change.names),
         "feature_set": change.identity["feature_set"],
         "start": format_instant(start),
@@ -124,21 +125,64 @@ def _matrix(
     return build_matrix(bars, timeframe=step, names=names, since=start)
 
 
-def _rebuilt(lake: Lake, settings: Settings, change: _Change, as_of: datetime) -> pl.DataFrame:
-    """Return every row up to `as_of`: columns whose definition stands as they stand, the rest new.
+def _rebuild(lake: Lake, settings: Settings, change: _Change, as_of: datetime) -> tuple[int, bool]:
+    """Write the table anew, span after span; return its rows and whether any differed."""
+    since = _BEGINNING if change.whole else _window_start(lake, settings, as_of)
+    rows, written = 0, False
+    for start, end in _spans(lake, settings, change, as_of):
+        matrix = _rebuilt(lake, settings, change, start=start, end=min(end, as_of), since=since)
+        _unname(lake, change)
+        written |= lake.replace(features_table(change.names), matrix, start=start, end=end)
+        rows += matrix.height
+    return rows, written
 
-    Rows that may differ because their bars do are computed in all columns, as in any other hour.
+
+def _spans(
+    lake: Lake, settings: Settings, change: _Change, as_of: datetime
+) -> Iterator[tuple[datetime, datetime]]:
+    """Iterate over (start, end) that cover the table and all bars, so many months at a time.
+
+    Memory is bounded by a span. Only where columns go is the table one span: its schema can be
+    narrowed in no other way.
     """
-    if change.whole:
-        matrix = _matrix(lake, settings, change.names, _BEGINNING, as_of)
-        if matrix.is_empty():
-            raise _no_bars(settings, as_of)
-        return matrix
-    since = _window_start(lake, settings, as_of)
-    recent = _matrix(lake, settings, change.names, since, as_of)
-    columns = _matrix(lake, settings, change.columns, _BEGINNING, since)
+    end = _end_of_table(lake, as_of)
+    if (
+        change.whole
+        and read_bars(lake, settings, start=_BEGINNING, end=as_of, columns=KEY).is_empty()
+    ):
+        raise _no_bars(settings, as_of)
+    months = sorted({*lake.months(BARS.name), *lake.months(FEATURES.name)})
+    narrowed = lake.exists(FEATURES.name) and not set(lake.columns(FEATURES.name)) <= {
+        *FEATURES.schema,
+        *change.names,
+    }
+    size = len(months) if narrowed else SPAN_MONTHS
+    turns = [_begin(month) - _INSTANT for month in months[size::size]]
+    turns = [turn for turn in turns if turn < end]
+    yield from zip([_BEGINNING, *turns], [*turns, end], strict=True)
+
+
+def _rebuilt(
+    lake: Lake,
+    settings: Settings,
+    change: _Change,
+    *,
+    start: datetime,
+    end: datetime,
+    since: datetime,
+) -> pl.DataFrame:
+    """Return the rows with `start < known_at <= end`.
+
+    Up to `since` columns whose definition stands are those of the table and the rest is new; later
+    rows, which may differ because their bars do, are computed in all columns, as in any other hour.
+    """
+    recent = _matrix(lake, settings, change.names, max(start, since), max(end, since))
+    if start >= since:
+        return recent
+    turn = min(end, since)
+    columns = _matrix(lake, settings, change.columns, start, turn)
     kept = [name for name in change.names if name not in set(change.columns)]
-    standing = lake.read(FEATURES.name, end=since, columns=[*KEY, *kept])
+    standing = lake.read(FEATURES.name, start=start, end=turn, columns=[*KEY, *kept])
     older = columns.sort(KEY).hstack(standing.sort(KEY).select(kept))
     return pl.concat([older.select(recent.columns), recent])
 

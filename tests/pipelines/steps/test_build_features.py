@@ -238,6 +238,52 @@ def test_a_changed_feature_rebuilds_its_column_and_leaves_the_others_bit_for_bit
     assert not build_features(context, END).changed
 
 
+def test_a_rebuild_is_written_span_by_span_and_computes_no_more_than_a_span_and_its_lookback(
+    context: Context, bars: pl.DataFrame, redefine, computed, monkeypatch
+) -> None:
+    put(context, bars, START, END)
+    monkeypatch.setattr("pipelines.steps.build_features.SPAN_MONTHS", 1)
+    build_features(context, END)
+    assert law_holds(context, bars, END)
+    versions = context.lake.version("features")
+    before = context.lake.months("features")
+    computed.clear()
+    redefine("log_return_1", 3.0)
+    build_features(context, END)
+    assert law_holds(context, bars, END)
+    after = context.lake.months("features")
+    assert sorted(before) == ["2024-02", "2024-03"]
+    assert all(not after[month].files & before[month].files for month in before)
+    # A commit a month, one before them that takes the name away and one after that gives the new.
+    assert context.lake.version("features") == versions + 4
+    february = bars.filter(pl.col("known_at") < datetime(2024, 3, 1, tzinfo=UTC)).height
+    assert next(rows for rows, columns in computed if columns == 1) == february
+
+
+def test_a_rebuild_that_dies_between_spans_is_finished_by_the_next(
+    context: Context, bars: pl.DataFrame, redefine, monkeypatch
+) -> None:
+    put(context, bars, START, END)
+    build_features(context, END)
+    redefine("log_return_1", 3.0)
+    monkeypatch.setattr("pipelines.steps.build_features.SPAN_MONTHS", 1)
+    replace_window, calls = Lake.replace, []
+
+    def dies_at_the_second(self, table, frame, **window) -> bool:
+        calls.append(table.name)
+        if len(calls) == 2:
+            raise RuntimeError("killed")
+        return replace_window(self, table, frame, **window)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(Lake, "replace", dies_at_the_second)
+        with pytest.raises(RuntimeError, match="killed"):
+            build_features(context, END)
+    assert not law_holds(context, bars, END)
+    assert build_features(context, END).changed
+    assert law_holds(context, bars, END)
+
+
 def test_a_changed_feature_an_outage_and_older_bars_at_once_leave_what_one_pass_gives(
     context: Context, bars: pl.DataFrame, redefine
 ) -> None:
@@ -387,7 +433,7 @@ def test_an_instant_off_the_grid_is_refused(context: Context) -> None:
 def test_a_family_that_does_not_exist_is_refused(home: Path) -> None:
     with (
         context_of(home, **{"features.families": ["momentun"]}) as context,
-        pytest.raises(ConfigError, match=r"\['momentun'\] do not exist; known are calendar"),
+        pytest.raises(ConfigError, match=r"\['momentun'\] do not exist; known are basis, calendar"),
     ):
         build_features(context, END)
 
