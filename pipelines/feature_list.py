@@ -1,24 +1,29 @@
 """Every registered feature, what the lake holds of it, and how much the models made of it.
 
-Nothing heavy is imported: statistics are rows of `quality`, importances are JSON files that the training
-runs logged, read where they lie.
+Statistics are rows of `quality`, importances rows of `importance`.
 """
 
 import inspect
-import json
 from collections.abc import Sequence
+from datetime import datetime
 from importlib import import_module
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from features.registry import registered
 from pipelines import clock
+from pipelines.clock import format_instant
 from pipelines.context import Context
 from pipelines.errors import ConfigError
 from pipelines.quality.column_profile import latest_statistics
 from pipelines.tables import FEATURES
 
-_IMPORTANCE, _PLAN = "fit/importance.json", "plan.json"
+if TYPE_CHECKING:
+    from pipelines.lake import Lake
+
+LAST = 10
+"""Trainings that a feature's history is told of."""
+LARGEST = 25
+"""A feature counts as one of the largest up to this rank."""
 
 
 def list_features(context: Context, families: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -28,8 +33,10 @@ def list_features(context: Context, families: Sequence[str] = ()) -> list[dict[s
     -------
     list of dict
         name, family, unit, lookback [bars], scope, doc; null_share and first_valid as last written
-        down by `check_features` (None before that); importance, oldest first, of every training that
-        logged one: run, as_of, share of the final fit's total gain (None without one).
+        down by `check_features` (None before that); importance, oldest first, in the final fits of the
+        last ten trainings: training_id, as_of, share of the total gain, rank by it, permutation,
+        cluster_permutation and shap (None where not measured); mean_share, mean_rank and stability,
+        the share of these trainings in which it was among the 25 largest (None without one).
 
     Raises
     ------
@@ -44,15 +51,11 @@ def list_features(context: Context, families: Sequence[str] = ()) -> list[dict[s
         ) from error
     settings = context.settings
     held = latest_statistics(context.lake, FEATURES.name, venue=settings.venue, end=clock.now())
-    history = _importances(settings.artifact_uri)
+    history = _history(context.lake, clock.now())
     listed = []
     for one in chosen:
         known = held.get(one.name, {})
-        shares = [
-            {"run": run, "as_of": as_of, "share": importance[one.name]}
-            for run, as_of, importance in history
-            if one.name in importance
-        ]
+        trainings = history.get(one.name, [])
         listed.append(
             {
                 "name": one.name,
@@ -63,7 +66,8 @@ def list_features(context: Context, families: Sequence[str] = ()) -> list[dict[s
                 "doc": one.doc,
                 "null_share": known.get("null_share"),
                 "first_valid": known.get("first_valid"),
-                "importance": shares or None,
+                "importance": trainings or None,
+                **_summary(trainings),
             }
         )
     return listed
@@ -98,16 +102,30 @@ def features_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _importances(artifact_uri: str) -> list[tuple[str, str, dict[str, float]]]:
-    """Return (run, `as_of`, importance) of the trainings whose files lie in a local folder, in order."""
-    if "://" in artifact_uri:
-        return []
-    found = []
-    for path in Path(artifact_uri).glob(f"*/artifacts/{_IMPORTANCE}"):
-        artifacts = path.parent.parent
-        plan = artifacts / _PLAN
-        if plan.exists():
-            as_of = json.loads(plan.read_text(encoding="utf-8"))["as_of"]
-            importance = json.loads(path.read_text(encoding="utf-8"))
-            found.append((artifacts.parent.name, as_of, importance))
-    return sorted(found, key=lambda run: (run[1], run[0]))
+def _history(lake: "Lake", end: datetime) -> dict[str, list[dict[str, Any]]]:
+    """Return feature -> what the newest trainings made of it, oldest first."""
+    from pipelines.tracking.importance import challengers_importance
+
+    history: dict[str, list[dict[str, Any]]] = {}
+    for row in challengers_importance(lake, end=end, last=LAST).iter_rows(named=True):
+        told = {
+            "training_id": row["training_id"],
+            "as_of": format_instant(row["known_at"]),
+            "share": row["gain"],
+            "rank": row["rank"],
+        }
+        measured = {kind: row[kind] for kind in ("permutation", "cluster_permutation", "shap")}
+        history.setdefault(row["feature"], []).append(told | measured)
+    return history
+
+
+def _summary(history: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the mean share and rank of a feature, and how often it was among the largest."""
+    if not history:
+        return {"mean_share": None, "mean_rank": None, "stability": None}
+    count = len(history)
+    return {
+        "mean_share": sum(one["share"] for one in history) / count,
+        "mean_rank": sum(one["rank"] for one in history) / count,
+        "stability": sum(one["rank"] <= LARGEST for one in history) / count,
+    }

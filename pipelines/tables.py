@@ -161,6 +161,73 @@ FUNDING = Table(
     audit_columns=("ingested_at",),
 )
 
+OPEN_INTEREST = Table(
+    name="open_interest",
+    doc="How much of a perpetual is held at an instant, known a written lag after it.",
+    columns=(
+        *_MARKET_KEY,
+        Column("observed_at", INSTANT, "UTC"),
+        Column("open_interest", pl.Float64(), "base", ge=0),
+        Column("ingested_at", INSTANT, "UTC"),
+    ),
+    rules=(
+        RowRule(
+            "known_once_observed",
+            pl.col("known_at") >= pl.col("observed_at"),
+            "known_at < observed_at",
+        ),
+    ),
+    audit_columns=("ingested_at",),
+)
+
+# Premiums are percents at the worst of times; half the price is a misplaced decimal.
+_LARGEST_PREMIUM = 0.5
+
+PREMIUMS = Table(
+    name="premiums",
+    doc="How far a perpetual is from the index of its spot markets at the close of an hour.",
+    columns=(
+        *_MARKET_KEY,
+        Column(
+            "premium",
+            pl.Float64(),
+            "fraction of the index",
+            ge=-_LARGEST_PREMIUM,
+            le=_LARGEST_PREMIUM,
+        ),
+        Column("ingested_at", INSTANT, "UTC"),
+    ),
+    audit_columns=("ingested_at",),
+)
+
+# Who publishes each of the indices that are read, as the venue of its rows.
+INDEX_PUBLISHERS = {"FEAR_GREED": "alternative.me", "VIX": "yahoo", "DXY": "yahoo"}
+# Bounds of them: a value outside is another series, or another unit.
+INDEX_BOUNDS = {"FEAR_GREED": (0.0, 100.0), "VIX": (1.0, 200.0), "DXY": (20.0, 300.0)}
+
+INDICES = Table(
+    name="indices",
+    doc="Daily indices by publisher (venue) and series (symbol), known a written lag after their date began.",
+    columns=(
+        *_MARKET_KEY,
+        Column("date", INSTANT, "UTC"),
+        Column("value", pl.Float64(), "that of the series", ge=0),
+        Column("ingested_at", INSTANT, "UTC"),
+    ),
+    rules=(
+        RowRule("known_once_begun", pl.col("known_at") >= pl.col("date"), "known_at < date"),
+        RowRule(
+            "within_its_series",
+            pl.all_horizontal(
+                (pl.col("symbol") != series) | pl.col("value").is_between(low, high)
+                for series, (low, high) in INDEX_BOUNDS.items()
+            ),
+            "value outside the range of its series",
+        ),
+    ),
+    audit_columns=("ingested_at",),
+)
+
 FEATURES = Table(
     name="features",
     doc="One float32 column a feature, null where its window is not valid.",
@@ -208,6 +275,20 @@ OUT_OF_FOLD_SCORES = Table(
     rules=_SCORE_RULES,
 )
 
+IMPORTANCE = Table(
+    name="importance",
+    doc="What each feature was worth to each fit of a training; what was not measured has no row.",
+    columns=(
+        Column("training_id", pl.String()),
+        Column("fit", pl.String()),
+        Column("feature", pl.String()),
+        Column("kind", pl.String()),
+        Column("known_at", INSTANT, "UTC"),
+        Column("value", pl.Float64(), "share, nats or log odds"),
+    ),
+    key=("training_id", "fit", "feature", "kind", "known_at"),
+)
+
 QUALITY = Table(
     name="quality",
     doc="One row a check a run: what was observed, the bound and whether it held.",
@@ -243,7 +324,19 @@ QUARANTINE = Table(
 
 LAKE_TABLES: dict[str, Table] = {
     table.name: table
-    for table in (BARS, FUNDING, FEATURES, SCORES, OUT_OF_FOLD_SCORES, QUALITY, QUARANTINE)
+    for table in (
+        BARS,
+        FUNDING,
+        OPEN_INTEREST,
+        PREMIUMS,
+        INDICES,
+        FEATURES,
+        SCORES,
+        OUT_OF_FOLD_SCORES,
+        IMPORTANCE,
+        QUALITY,
+        QUARANTINE,
+    )
 }
 
 

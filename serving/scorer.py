@@ -20,6 +20,7 @@ from serving.bounds import ResidualBounds
 from serving.calibration import calibrate
 from serving.observations import Observations
 from serving.predictors import Predictor, load_predictor
+from serving.projection import Projection, projected
 
 SPEC_FILE = "scorer.json"
 
@@ -51,6 +52,8 @@ class ScorerSpec:
         Of (realised - expected) [scale units], by group of volatility.
     train_start, train_end : datetime
         The model saw labels of bars known after `train_start`, all ended by `train_end`.
+    projection : Projection or None
+        Columns that the predictor is given; None gives it all features.
     files : dict
         SHA-256 of the predictor's files, by their path within the folder.
     """
@@ -66,6 +69,7 @@ class ScorerSpec:
     residual_bounds: ResidualBounds
     train_start: datetime
     train_end: datetime
+    projection: Projection | None = None
     files: dict[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -85,6 +89,8 @@ class ScorerSpec:
                     "residual_bounds": ResidualBounds.from_json(tree["residual_bounds"]),
                     "train_start": datetime.fromisoformat(tree["train_start"]),
                     "train_end": datetime.fromisoformat(tree["train_end"]),
+                    "projection": tree.get("projection")
+                    and Projection.from_json(tree["projection"]),
                 }
             )
         except (KeyError, TypeError) as error:
@@ -159,7 +165,8 @@ class Scorer:
             raise ValueError(
                 f"X has shape {X.shape}; the model wants (n, {len(self.feature_names)})"
             )
-        proba = calibrate(self.predictor.predict_proba(observations), self.spec.calibration)
+        given = projected(self.spec.projection, observations, self.feature_names, self.context_bars)
+        proba = calibrate(self.predictor.predict_proba(given), self.spec.calibration)
         volatility = X[observations.rows, self._scale_column].astype(np.float64)
         scale = volatility * np.sqrt(self.horizon_bars)
         expected = proba @ np.asarray(self.spec.class_returns) * scale

@@ -169,6 +169,42 @@ class NullConfig(BaseModel):
     )
 
 
+class SelectionConfig(BaseModel):
+    """Which features a fit is given; every fit chooses for itself, from its training rows only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Literal["none", "mutual_information", "clusters", "pca"] = Field(
+        "mutual_information",
+        description="All features, those that say most about the class, the best of each cluster of correlated ones, or each cluster's first principal component.",
+    )
+    keep: int = Field(150, ge=1, description="Columns that a fit is given at most.")
+    max_correlation: float = Field(
+        0.8,
+        gt=0,
+        lt=1,
+        description="Mean absolute rank correlation above which features are one cluster.",
+    )
+
+
+class ImportanceConfig(BaseModel):
+    """How much a fit's features matter, measured on the span's purged out-of-fold rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: int = Field(
+        25,
+        ge=0,
+        description="Features, the largest by gain, that are permuted, alone and with all that correlate with them. 0 measures none.",
+    )
+    rows: int = Field(
+        2000, ge=100, description="Out-of-fold rows of each fold that are predicted for it."
+    )
+    block_days: float = Field(
+        30.0, gt=0, description="Values are exchanged within spans of this length only, days."
+    )
+
+
 class TrainingConfig(BaseModel):
     """One training run."""
 
@@ -220,3 +256,5 @@ class TrainingConfig(BaseModel):
     split: SplitConfig = SplitConfig()
     search: SearchConfig = SearchConfig()
     nulls: NullConfig = NullConfig()
+    selection: SelectionConfig = SelectionConfig()
+    importance: ImportanceConfig = ImportanceConfig()

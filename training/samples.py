@@ -80,6 +80,10 @@ class Samples:
             },
         )
 
+    def with_observations(self, observations: Observations) -> "Samples":
+        """Return the same labels with other observations of the same n rows."""
+        return replace(self, observations=observations)
+
     def over(self, bars: int) -> "Samples":
         """Return the samples whose label over another horizon is known, with that as their label."""
         labels = self.others[bars]

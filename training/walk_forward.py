@@ -17,9 +17,9 @@ from evaluation.conformal import grouped_bounds
 from serving.calibration import calibrate
 from serving.scorer import Scorer, ScorerSpec, score_frame
 from training.config import TrainingConfig
-from training.models import make_model
+from training.fitting import fit_rows
+from training.importance import Importance, measure_importance
 from training.panel import SCALE_FEATURE, Panel, microseconds
-from training.samples import Samples
 from training.splits import PurgedKFold, PurgedWalkForward, SplitAudit, audit_split
 
 Rows = npt.NDArray[np.int64]
@@ -129,10 +129,10 @@ def inner_folds(
 
 @dataclass(frozen=True)
 class FittedSpan:
-    """What one fit gave: the scorer, each feature's share of the gain, and what was checked."""
+    """What one fit gave: the scorer, what each feature was worth, and what was checked."""
 
     scorer: Scorer
-    importance: Floats
+    importance: Importance
     audits: list[SplitAudit]
     rows: int
     fitted_rows: int
@@ -172,22 +172,18 @@ def fit_span(
     """
     rows = panel.training_rows(start, end)
     folds, audits = inner_folds(panel, rows, config, name=name)
+    fits = [(fit_rows(panel, train, params, config), test) for train, test in folds]
     out_of_fold = np.concatenate([test for _, test in folds])
-    proba = np.concatenate(
-        [
-            _fit(panel, train, params, config).predict_proba(panel.observations(test))
-            for train, test in folds
-        ]
-    )
+    proba = np.concatenate([fit.predict_proba(panel.observations(test)) for fit, test in fits])
     weight = panel.weights(out_of_fold)
     outcome = panel.outcome[out_of_fold]
     calibration = fit_calibration(proba, outcome, weight, config.calibration)
     scaled = panel.realised[out_of_fold] / panel.scale[out_of_fold]
     returns = class_returns(scaled, outcome, weight)
     expected = calibrate(proba, calibration) @ np.asarray(returns)
-    model = _fit(panel, rows, params, config)
+    final = fit_rows(panel, rows, params, config)
     spec = ScorerSpec(
-        predictor=model.predictor_kind,
+        predictor=final.model.predictor_kind,
         feature_names=panel.feature_names,
         feature_set=feature_set,
         scale_feature=SCALE_FEATURE,
@@ -203,26 +199,17 @@ def fit_span(
         ),
         train_start=start,
         train_end=end,
+        projection=final.projection,
     )
     return FittedSpan(
-        scorer=Scorer(spec, model.predictor),
-        importance=model.importance(),
+        scorer=Scorer(spec, final.model.predictor),
+        importance=measure_importance(panel, rows, final, fits, config),
         audits=audits,
         rows=int(rows.size),
         fitted_rows=int(panel.thinned(rows, config.sample_every_bars).sum()),
         mean_uniqueness=panel.mean_uniqueness(rows),
         class_shares=_shares(panel.outcome[rows]),
     )
-
-
-def _fit(panel: Panel, rows: Rows, params: dict[str, Any], config: TrainingConfig) -> Any:
-    return make_model(config, params).fit(training_samples(panel, rows, config))
-
-
-def training_samples(panel: Panel, rows: Rows, config: TrainingConfig) -> Samples:
-    """Return what a fit on `rows` learns from: weighed by uniqueness, then thinned."""
-    every, embargo = config.sample_every_bars, config.split.embargo_bars
-    return panel.samples(rows, every=every, embargo_bars=embargo)
 
 
 def class_returns(

@@ -129,8 +129,7 @@ def features_command(
 
 
 def _feature(one: dict[str, Any]) -> dict[str, Any]:
-    newest = one["importance"][-1]["share"] if one["importance"] else None
-    share = one["null_share"]
+    share, gain, often = one["null_share"], one["mean_share"], one["stability"]
     return {
         "feature": one["name"],
         "family": one["family"],
@@ -138,7 +137,9 @@ def _feature(one: dict[str, Any]) -> dict[str, Any]:
         "scope": one["scope"],
         "null": None if share is None else f"{share:.1%}",
         "first valid": one["first_valid"],
-        "importance": None if newest is None else f"{newest:.2%}",
+        "mean importance": None if gain is None else f"{gain:.2%}",
+        "mean rank": None if gain is None else f"{one['mean_rank']:.0f}",
+        "in the top": None if often is None else f"{often:.0%}",
         "unit": one["unit"],
         "what": one["doc"].removesuffix(f" [{one['unit']}]"),
     }

@@ -6,8 +6,15 @@ from typing import Any
 from pipelines.clock import format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
+from pipelines.tracking.importance import (
+    CHALLENGER,
+    TOP,
+    record_importance,
+    windows_stability,
+)
 from pipelines.tracking.plan import TrainingPlan, load_plan, read_panel, run_of
 from pipelines.tracking.plots import importance_plot
+from pipelines.tracking.runs import plain_json
 from training.holdout import final_span
 from training.panel import Panel
 from training.walk_forward import FittedSpan, fit_span
@@ -18,8 +25,9 @@ _EXAMPLE_ROWS = 5
 def fit_challenger(context: Context, as_of: datetime, training_id: str) -> StepReport:
     """Fit on the newest training span, with labels that had ended by `as_of`, and log the model.
 
-    Reads: the plan of the training; bars, features (at the plan's versions).
-    Writes: the training's logged model and the importance plot in MLflow.
+    Reads: the plan of the training; bars, features (at the plan's versions); its windows' importance.
+    Writes: importance (this training's final fit), the training's logged model and the importance
+    plot in MLflow.
     Re-run: a completely logged model is left as it is; a half-logged one is deleted and logged again.
     """
     registry = context.registry
@@ -33,12 +41,8 @@ def fit_challenger(context: Context, as_of: datetime, training_id: str) -> StepR
     fitted = _fit(panel, plan)
     run_id = run.info.run_id
     tracking = registry.tracking
-    names = fitted.scorer.feature_names
     tracking.write_json(run_id, "fit/split_audit.json", [a.as_json() for a in fitted.audits])
-    tracking.write_json(
-        run_id, "fit/importance.json", dict(zip(names, fitted.importance.tolist(), strict=True))
-    )
-    tracking.write_figure(run_id, "plots/importance.png", importance_plot(names, fitted.importance))
+    agreement = _log_importance(context, run_id, plan, fitted)
     tracking.log(
         run_id,
         params={
@@ -50,6 +54,7 @@ def fit_challenger(context: Context, as_of: datetime, training_id: str) -> StepR
             "fit_fitted_rows": fitted.fitted_rows,
             "fit_mean_uniqueness": fitted.mean_uniqueness,
             "fit_overlaps": sum(audit.overlaps for audit in fitted.audits),
+            **agreement,
         },
     )
     detail["model_id"] = registry.log_model(
@@ -67,6 +72,26 @@ def fit_challenger(context: Context, as_of: datetime, training_id: str) -> StepR
         },
     )
     return StepReport("fit_challenger", as_of, changed=True, detail=detail)
+
+
+def _log_importance(
+    context: Context, run_id: str, plan: TrainingPlan, fitted: FittedSpan
+) -> dict[str, float]:
+    """Log what the fit made of its features; return how far the windows agree on what matters."""
+    tracking = context.registry.tracking
+    path = "fit/importance.json"
+    record_importance(context.lake, tracking, run_id, path, plan, CHALLENGER, fitted)
+    names = fitted.scorer.feature_names
+    figure = importance_plot(names, fitted.importance, most=TOP)
+    tracking.write_figure(run_id, "plots/importance.png", figure)
+    stability = windows_stability(context.lake, plan)
+    if stability is None:
+        return {}
+    tracking.write_json(run_id, "fit/importance_stability.json", plain_json(stability.as_json()))
+    return {
+        "importance_mean_spearman": stability.mean_spearman,
+        "importance_mean_jaccard": stability.mean_jaccard,
+    }
 
 
 def _fit(panel: Panel, plan: TrainingPlan) -> FittedSpan:

@@ -10,6 +10,7 @@ from pipelines.clock import format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ConfigError, ContractViolation
 from pipelines.tables import KEY, OUT_OF_FOLD_SCORES
+from pipelines.tracking.importance import record_importance
 from pipelines.tracking.plan import Inputs, TrainingPlan, load_plan, read_panel
 from pipelines.tracking.runs import plain_json
 from training.panel import Panel
@@ -21,7 +22,7 @@ def run_window(context: Context, as_of: datetime, training_id: str, window: int)
     """Fit on the purged span before one test window, and score the window once.
 
     Reads: the plan of the training; bars, features (at the plan's versions).
-    Writes: out_of_fold_scores (this training, this window), a child run in MLflow.
+    Writes: out_of_fold_scores and importance (this training, this window), a child run in MLflow.
     Re-run: a finished window is left as it is; an unfinished one is fitted again, to the same scores.
     """
     tracking = context.registry.tracking
@@ -49,6 +50,8 @@ def run_window(context: Context, as_of: datetime, training_id: str, window: int)
         where={"training_id": [training_id]},
     )
     metrics = _measure(context, inputs, panel, chosen, fitted, scores)
+    path, fit = "importance.json", f"window {window}"
+    record_importance(context.lake, tracking, run_id, path, plan, fit, fitted)
     _log(context, run_id, chosen, fitted, metrics)
     return StepReport(
         "run_window", as_of, changed=True, detail=detail | {"metrics": plain_json(metrics)}
@@ -112,9 +115,7 @@ def _log(
 ) -> None:
     tracking = context.registry.tracking
     spec = fitted.scorer.spec
-    importance = zip(spec.feature_names, fitted.importance.tolist(), strict=True)
     tracking.write_json(run_id, "split_audit.json", [audit.as_json() for audit in fitted.audits])
-    tracking.write_json(run_id, "importance.json", dict(importance))
     tracking.write_json(run_id, "scorer.json", spec.as_json())
     tracking.log(
         run_id,

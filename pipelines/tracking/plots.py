@@ -9,6 +9,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from evaluation.calibration import reliability_curve
+from training.importance import Importance
 
 Floats = npt.NDArray[np.float64]
 
@@ -68,13 +69,26 @@ def calibration_plot(proba: Floats, outcome: npt.NDArray[np.int64]) -> Figure:
     return figure
 
 
-def importance_plot(names: Sequence[str], shares: Floats, *, most: int = 25) -> Figure:
-    """Draw the features with the largest share of the fit's gain."""
-    order = np.argsort(-shares, kind="stable")[:most][::-1]
-    figure = Figure(figsize=(8, 0.28 * len(order) + 1), layout="constrained")
-    axes = figure.subplots()
-    axes.barh([names[i] for i in order], 100 * shares[order])
-    axes.set(xlabel="share of total gain [%]", title="Feature importance of the final fit")
+def importance_plot(names: Sequence[str], importance: Importance, *, most: int = 25) -> Figure:
+    """Draw the features with the largest share of the fit's gain, and what else was measured of them.
+
+    Permutation stands beside gain and Shapley values, each with its own scale; a bar that is not there
+    was not measured. What the whole cluster of a feature loses is drawn as a line behind its bar.
+    """
+    order = np.argsort(-importance.gain, kind="stable")[:most][::-1]
+    figure = Figure(figsize=(14, 0.28 * len(order) + 1.2), layout="constrained")
+    gain, permutation, shap = figure.subplots(1, 3, sharey=True)
+    labels = [names[i] for i in order]
+    gain.barh(labels, 100 * importance.gain[order])
+    gain.set(xlabel="share of total gain of the final fit [%]", title="Gain")
+    together = 1e3 * importance.cluster_permutation[order]
+    permutation.barh(labels, together, height=0.2, color="0.7", label="with its cluster")
+    permutation.barh(labels, 1e3 * importance.permutation[order], height=0.6, label="alone")
+    permutation.axvline(0, color="0.5", linewidth=0.8)
+    permutation.set(xlabel="rise of log loss out of fold [nats / 1000]", title="Permuted")
+    permutation.legend(loc="lower right")
+    shap.barh(labels, importance.shap[order])
+    shap.set(xlabel="mean |Shapley value| out of fold [log odds]", title="SHAP")
     return figure
 
 

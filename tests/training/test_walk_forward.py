@@ -122,7 +122,7 @@ def test_a_fit_says_what_it_checked_and_what_it_is(panel, config):
     assert spec.train_end == START + timedelta(days=24)
     assert len(spec.residual_bounds.bounds) == 3
     assert all(below < 0 < above for below, above in spec.residual_bounds.bounds)
-    assert fitted.importance.sum() == pytest.approx(1)
+    assert fitted.importance.gain.sum() == pytest.approx(1)
 
 
 def test_a_span_without_labels_is_refused(panel, config):
