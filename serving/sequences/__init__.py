@@ -1,0 +1,1 @@
+"""What every sequence model sees: rows of features on the regular grid of their symbol."""
