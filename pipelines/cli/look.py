@@ -145,6 +145,23 @@ def _feature(one: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@app.command("models")
+def models_command(json_output: Json = False) -> None:
+    """List the models that can be trained, and what a search varies in each."""
+    from pipelines.model_list import list_models
+
+    found = list_models()
+    show(found if json_output else [_model(one) for one in found], json_output)
+
+
+def _model(one: dict[str, Any]) -> dict[str, Any]:
+    ranges = [
+        f"{name} {in_words(way['low'])}..{in_words(way['high'])}{' log' if way.get('log') else ''}"
+        for name, way in one["search_space"].items()
+    ]
+    return {**one, "search_space": ranges}
+
+
 @app.command("config")
 def config_command(home: Home = None, json_output: Json = False, sets: Set = None) -> None:
     """Print the resolved settings and where each comes from."""
