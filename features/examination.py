@@ -2,7 +2,8 @@
 
 Over the whole history the future is cut off and changed once, after four fifths of it. Around each of
 the chosen cuts a stretch of a few lookbacks is examined in depth: prefix invariance, lookback, gap
-policy. Planted leaks go through the same functions on the same bars, and must be caught.
+policy. On the newest stretch columns are laid beside each other, and a symbol is left out. Planted
+leaks go through the same functions on the same bars, and must be caught.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from features import proof
+from features.as_of_join import Readings, with_readings
 from features.cuts import Cut, choose_cuts
 from features.matrix import compute
 from features.proof import Violation
@@ -23,6 +25,8 @@ Progress = Callable[[int, int, str], None]
 FAR = 0.8
 # Lookbacks of bars before and after a cut that are examined in depth.
 BEFORE, AFTER = 3, 1
+# Of fewer symbols a comparison between them says little: of two, one's gain is the other's loss.
+SEVERAL = 3
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def examine(
     *,
     timeframe: timedelta,
     planted: Sequence[tuple[Feature, str]] = (),
+    sources: Sequence[Readings] = (),
     progress: Progress | None = None,
 ) -> Examination:
     """Examine `features` on `bars`.
@@ -86,6 +91,8 @@ def examine(
         One venue's history in the contract of `bars`, more than two of the longest lookbacks.
     planted : sequence of (Feature, str)
         Leaks that must be caught, and the law each breaks: the beginning of a `Violation.law`.
+    sources : sequence of Readings, optional
+        Joined to the bars here, and anew wherever the future is taken away.
     progress : callable, optional
         Told (stages done, stages, what is looked at).
 
@@ -94,7 +101,7 @@ def examine(
     ValueError
         If the bars are too few.
     """
-    bars = bars.sort("symbol", "known_at")
+    bars = with_readings(bars.sort("symbol", "known_at"), sources)
     broken = proof.computable(features, bars, timeframe=timeframe)
     unfit = {violation.feature for violation in broken}
     sound = [one for one in features if one.name not in unfit]
@@ -102,7 +109,7 @@ def examine(
     lookback = max((one.lookback for one in everyone), default=1)
     cuts = choose_cuts(bars, timeframe=timeframe, lookback=lookback)
     families = sorted({one.family for one in everyone})
-    total, done, found = len(families) + len(cuts) + 1, 0, [*broken, *_unstated(features)]
+    total, done, found = len(families) + len(cuts) + 2, 0, [*broken, *_unstated(features)]
     columns: list[Column] = []
 
     def tell(text: str) -> None:
@@ -115,15 +122,18 @@ def examine(
         tell(f"{family} over the whole history")
         group = [one for one in everyone if one.family == family]
         whole = compute(bars, group, timeframe=timeframe)
-        found += _over_all(group, bars, whole, timeframe)
+        found += _over_all(group, bars, whole, timeframe, sources)
         of_family = [one for one in group if one in sound]
         columns += [_column(one, whole) for one in of_family]
         found += _of_columns(of_family, bars, whole)
     for cut in cuts:
         tell(f"{cut.why}, {cut.instant:%Y-%m-%d %H:%M}")
-        found += [_at(cut, one) for one in _around(everyone, bars, cut, lookback, timeframe)]
-    tell("how values warm up")
+        around = _around(everyone, bars, cut, lookback, timeframe, sources)
+        found += [_at(cut, one) for one in around]
     newest = _stretch(bars, cuts[-1], lookback, timeframe)
+    tell("columns beside each other")
+    found += _beside_each_other(sound, newest, timeframe)
+    tell("how values warm up")
     warmth = warm_up(sound, newest, timeframe=timeframe, instants=[cuts[-1].instant])
     tell("done")
     leaks = {leak.name for leak, _ in planted}
@@ -137,25 +147,34 @@ def examine(
 
 
 def _over_all(
-    group: Sequence[Feature], bars: pl.DataFrame, whole: pl.DataFrame, timeframe: timedelta
+    group: Sequence[Feature],
+    bars: pl.DataFrame,
+    whole: pl.DataFrame,
+    timeframe: timedelta,
+    sources: Sequence[Readings],
 ) -> Iterator[Violation]:
     known = bars["known_at"].unique().sort()
     cut = Cut(known[int((len(known) - 1) * FAR)], "four fifths of the whole history")
     for one in proof.prefix_invariance(
-        group, bars, timeframe=timeframe, cuts=[cut.instant], whole=whole
+        group, bars, timeframe=timeframe, cuts=[cut.instant], whole=whole, sources=sources
     ):
         yield _at(cut, one)
 
 
 def _around(
-    features: Sequence[Feature], bars: pl.DataFrame, cut: Cut, lookback: int, timeframe: timedelta
+    features: Sequence[Feature],
+    bars: pl.DataFrame,
+    cut: Cut,
+    lookback: int,
+    timeframe: timedelta,
+    sources: Sequence[Readings],
 ) -> Iterator[Violation]:
     """Iterate over what breaks at one cut, on the bars around it."""
     stretch = _stretch(bars, cut, lookback, timeframe)
     past = stretch.filter(pl.col("known_at") <= cut.instant)
     if past.height < stretch.height:
         yield from proof.prefix_invariance(
-            features, stretch, timeframe=timeframe, cuts=[cut.instant]
+            features, stretch, timeframe=timeframe, cuts=[cut.instant], sources=sources
         )
     yield from proof.lookback_sufficiency(
         features, past, timeframe=timeframe, instants=[cut.instant]
@@ -166,6 +185,20 @@ def _around(
         yield from proof.after_an_outage(
             features, past, timeframe=timeframe, symbol=cut.after_gap_of, instant=cut.instant
         )
+
+
+def _beside_each_other(
+    features: Sequence[Feature], bars: pl.DataFrame, timeframe: timedelta
+) -> Iterator[Violation]:
+    """Iterate over columns that say the same, and panel columns that do not bear an absent symbol."""
+    several = bars["symbol"].n_unique() >= SEVERAL
+    asked = [one for one in features if several or one.scope == "symbol"]
+    matrix = compute(bars, asked, timeframe=timeframe)
+    yield from proof.distinct([one for one in asked if matrix[one.name].count()], matrix)
+    now = matrix.filter(pl.col("known_at") == bars["known_at"].max())
+    panel = [one for one in asked if one.scope == "panel" and now[one.name].count()]
+    if panel:
+        yield from proof.instant_isolation(panel, bars, timeframe=timeframe)
 
 
 def _stretch(bars: pl.DataFrame, cut: Cut, lookback: int, timeframe: timedelta) -> pl.DataFrame:
@@ -196,7 +229,7 @@ def _of_columns(
 def _is_fed(one: Feature, bars: pl.DataFrame) -> bool:
     symbols = bars["symbol"].unique().to_list()
     coins = {symbol.partition("/")[0] for symbol in symbols}
-    given = all(bars[name].count() for name in one.needs)
+    given = all(name in bars.columns and bars[name].count() for name in one.needs)
     return given and set(one.markets) <= coins and (one.scope == "symbol" or len(symbols) > 1)
 
 

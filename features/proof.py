@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from features.matrix import KEY, compute
+from features.as_of_join import SOURCE_COLUMNS, Readings, with_readings
+from features.matrix import compute
+from features.pieces import KEY
 from features.registry import Feature
 
 RTOL = 1e-5
@@ -24,6 +26,7 @@ ATOL_OF_SCALE = 1e-6
 SHOCK = 1e6
 _PRICES = ("open", "high", "low", "close")
 _AMOUNTS = ("volume", "quote_volume", "trades", "taker_buy_volume")
+_SHAKEN = frozenset((*_PRICES, *_AMOUNTS, *SOURCE_COLUMNS))
 
 
 @dataclass(frozen=True)
@@ -95,17 +98,21 @@ def prefix_invariance(
     timeframe: timedelta,
     cuts: Sequence[datetime],
     whole: pl.DataFrame | None = None,
+    sources: Sequence[Readings] = (),
 ) -> list[Violation]:
-    """Check that neither cutting nor changing the bars after an instant changes a value up to it.
+    """Check that neither cutting nor changing what is known after an instant changes a value up to it.
 
     Parameters
     ----------
     bars : polars.DataFrame
-        History, in the contract of `bars`.
+        History, in the contract of `bars`, with the columns of `sources` joined to it.
     cuts : sequence of datetime
         Instants after which the future is cut off, then shaken: prices multiplied by a million.
     whole : polars.DataFrame, optional
         The features of all `bars`, where they are at hand.
+    sources : sequence of Readings, optional
+        Cut, or shaken, where they were published after the instant, and joined anew: so the join is
+        proved with the feature.
     """
     if whole is None:
         whole = compute(bars, features, timeframe=timeframe)
@@ -113,11 +120,12 @@ def prefix_invariance(
     for cut in cuts:
         past = pl.col("known_at") <= cut
         expected = whole.filter(past)
-        for law, changed in (
-            ("future cut off", bars.filter(past)),
-            ("future changed", _shaken(bars, ~past)),
+        for law, changed, said in (
+            ("future cut off", bars.filter(past), [source.until(cut) for source in sources]),
+            ("future changed", _shaken(bars, ~past), [one.shaken_after(cut) for one in sources]),
         ):
-            given = compute(changed, features, timeframe=timeframe).filter(past)
+            known = with_readings(changed, said)
+            given = compute(known, features, timeframe=timeframe).filter(past)
             found += _differences(features, expected, given, f"prefix invariance ({law})")
     return found
 
@@ -326,13 +334,13 @@ def prove(
 
 
 def _shaken(bars: pl.DataFrame, where: pl.Expr) -> pl.DataFrame:
-    """Return bars with prices and amounts `where` multiplied, unevenly, by about a million."""
+    """Return bars with prices, amounts and readings `where` multiplied, unevenly, by about a million."""
     # Odd and even rows differ, so that returns and ratios change as well as levels.
     factor = pl.when(where).then(SHOCK * (1 + 0.5 * (pl.int_range(pl.len()) % 2))).otherwise(1.0)
     return bars.with_columns(
         (pl.col(name) * factor).cast(dtype)
         for name, dtype in bars.schema.items()
-        if name in (*_PRICES, *_AMOUNTS)
+        if name in _SHAKEN
     )
 
 

@@ -17,7 +17,7 @@ from pipelines.tables import FUNDING, KEY, QUARANTINE, Table, bars_table, bars_t
 
 if TYPE_CHECKING:
     from pipelines.context import Context
-    from pipelines.sources.exchange import ExchangeSource, Fetched
+    from pipelines.sources.exchange import Fetched
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Soft checks that are written only when they happen: a later run that finds all in place leaves them.
@@ -29,6 +29,7 @@ EVENTS: dict[str, str] = {
     "listed": "the venue lists the symbol",
     "behind": "no hole between the newest stored bar and this hour's window",
     "source_answers": "the venue answers",
+    "source_agrees": "what a source says keeps its contract and agrees with what it said before",
     "outage": "some traded symbol has a bar of the hour",
     "unpaid": "a contract pays when its interval is over",
 }
@@ -61,13 +62,18 @@ class Market:
         """Time from one row to the next."""
         return self.bar
 
+    @property
+    def offset(self) -> timedelta:
+        """From the grid of `step` since 1970 to the instants at which rows are due."""
+        return timedelta(0)
+
     def floor(self, instant: datetime) -> datetime:
         """Return the last instant at or before `instant` at which a row is due."""
-        return instant - (instant - _EPOCH) % self.step
+        return instant - (instant - _EPOCH - self.offset) % self.step
 
     def fetch(
         self,
-        source: "ExchangeSource",
+        context: "Context",
         *,
         start: datetime,
         end: datetime,
@@ -75,6 +81,7 @@ class Market:
     ) -> "Fetched":
         """Fetch the rows with `start < known_at <= end`, of all symbols or those given."""
         chosen = self.symbols if symbols is None else symbols
+        source = context.source_of(self.venue)
         return source.fetch_panel(chosen, self.timeframe, start=start, end=end)
 
     @property
@@ -99,7 +106,7 @@ class FundingMarket(Market):
 
     def fetch(
         self,
-        source: "ExchangeSource",
+        context: "Context",
         *,
         start: datetime,
         end: datetime,
@@ -107,7 +114,7 @@ class FundingMarket(Market):
     ) -> "Fetched":
         """Fetch the rates that were paid with `start < known_at <= end`."""
         chosen = self.symbols if symbols is None else symbols
-        return source.fetch_funding(chosen, start=start, end=end)
+        return context.source_of(self.venue).fetch_funding(chosen, start=start, end=end)
 
 
 def funding_of(market: Market) -> FundingMarket | None:

@@ -78,6 +78,61 @@ class IngestConfig(_Section):
     )
 
 
+class SourcesConfig(_Section):
+    """What is read beside the bars, joined to them as of when it was known. None of it stops trading."""
+
+    enabled: tuple[Literal["funding", "open_interest", "premium", "fear_greed", "macro"], ...] = (
+        Field(
+            ("funding", "open_interest", "premium", "fear_greed", "macro"),
+            description="Sources that are read; features that need another one are not in the set.",
+        )
+    )
+    derivatives_venue: str = Field(
+        "binanceusdm",
+        description="ccxt exchange id of the perpetuals whose funding, open interest and premium belong to the traded pairs.",
+    )
+    base_url: str | None = Field(
+        None,
+        description="Another host that speaks the APIs of all publishers and of derivatives_venue; null means exchange.base_url, and where that is null too each one's own.",
+    )
+    fear_greed_url: str = Field(
+        "https://api.alternative.me", description="Host of the Fear & Greed index."
+    )
+    macro_url: str = Field(
+        "https://query1.finance.yahoo.com",
+        description="Host of the daily closes of VIX and dollar index, Yahoo's chart API.",
+    )
+    max_attempts: int = Field(
+        2, ge=1, description="Attempts at one request before the hour goes on without its answer."
+    )
+    open_interest_lag_minutes: float = Field(
+        5.0,
+        ge=0,
+        description="From the instant of an open interest to when it is known. Lags hold for rows fetched from now on.",
+    )
+    fear_greed_lag_hours: float = Field(
+        1.0, ge=0, description="From the beginning of the index's date (UTC) to when it is known."
+    )
+    macro_lag_hours: float = Field(
+        30.0,
+        ge=24,
+        description="From the beginning of a close's date (UTC) to when it is known; at least a day.",
+    )
+    funding_stale_hours: float = Field(
+        24.0, gt=0, description="Age up to which a payment of funding counts; then it is null."
+    )
+    open_interest_stale_hours: float = Field(
+        6.0, gt=0, description="Age up to which an open interest counts."
+    )
+    premium_stale_hours: float = Field(6.0, gt=0, description="Age up to which a premium counts.")
+    fear_greed_stale_hours: float = Field(
+        72.0, gt=0, description="Age up to which a Fear & Greed index counts."
+    )
+    macro_stale_hours: float = Field(
+        120.0, gt=0, description="Age up to which a daily close counts: a long weekend."
+    )
+
+
 class ExtraMarket(_Section):
     """A market that is ingested and checked but not traded."""
 
@@ -186,6 +241,7 @@ class Settings(_Section):
     )
     exchange: ExchangeConfig = ExchangeConfig()
     ingest: IngestConfig = IngestConfig()
+    sources: SourcesConfig = SourcesConfig()
     lake: LakeConfig = LakeConfig()
     features: FeaturesConfig = FeaturesConfig()
     training: TrainingConfig = TrainingConfig()

@@ -13,3 +13,11 @@ def is_linear_perpetual(symbol: str) -> bool:
     """
     pair, _, settled = symbol.partition(":")
     return bool(settled) and pair.partition("/")[2] == settled
+
+
+def perpetual_of(symbol: str) -> str:
+    """Return the perpetual in dollars that a traded symbol is read with: itself, or that of its coin.
+
+    `BTC/USDT` and `BTC/KRW` go with `BTC/USDT:USDT`; whether a venue lists it is the venue's to say.
+    """
+    return symbol if is_contract(symbol) else f"{symbol.partition('/')[0]}/USDT:USDT"

@@ -51,6 +51,7 @@ def _add_step(verb: str, summary: str) -> None:
 for _verb, _summary in (
     ("ingest-bars", "Fetch the closed bars of the hour into the lake."),
     ("check-bars", "Check the hour's bars in their context."),
+    ("ingest-sources", "Fetch what is read beside the bars, where it is due."),
     ("build-features", "Compute the features of the hour."),
     ("check-features", "Check the hour's features."),
     ("score-bars", "Score the hour with every live model."),

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from pipelines.clock import parse_instant
 from pipelines.errors import ConfigError
-from pipelines.market_simulator import binance_spot, binance_usdm, upbit
+from pipelines.market_simulator import binance_spot, binance_usdm, publishers, upbit
 from pipelines.market_simulator.exchange import (
     Dialect,
     Endpoint,
@@ -27,7 +27,13 @@ from pipelines.market_simulator.exchange import (
 )
 from pipelines.market_simulator.faults import Fault, parse_faults
 
-DIALECTS = (binance_spot.DIALECT, binance_usdm.DIALECT, binance_usdm.COIN_DIALECT, upbit.DIALECT)
+DIALECTS = (
+    binance_spot.DIALECT,
+    binance_usdm.DIALECT,
+    binance_usdm.COIN_DIALECT,
+    upbit.DIALECT,
+    publishers.DIALECT,
+)
 _HTML = "<html><head><title>502 Bad Gateway</title></head><body>cloudflare</body></html>"
 
 

@@ -92,6 +92,10 @@ class Market(Protocol):
         """Return hourly instants [ms] and the open interest [base] up to `now`."""
         ...
 
+    def index(self, series: str, now: int) -> tuple[Times, Values]:
+        """Return the dates [ms] and values of a daily index, FEAR_GREED, VIX or DXY, out by `now`."""
+        ...
+
 
 def aggregate(bars: Bars, timeframe: int) -> Bars:
     """Return coarser bars; a bar exists where any finer one does.

@@ -122,6 +122,28 @@ def _premium_index(exchange: SimulatedExchange, query: Query, now: int) -> str:
     return json.dumps([_premium(exchange, item, now) for item in items])
 
 
+def _premium_klines(exchange: SimulatedExchange, query: Query, now: int) -> str:
+    """Answer with the perpetual over the spot pair, its index here; no rows where there is no pair."""
+    item = find(exchange, EXCHANGE, query, now)
+    timeframe = timeframe_of(query)
+    request = time_range(query, _limit(query, 500, KLINES_LIMIT), now)
+    spot = exchange.find("binance_spot", item.id, now)
+    if spot is None:
+        return "[]"
+    contract = exchange.bars("/fapi/v1/premiumIndexKlines", item, timeframe, request)
+    pair = exchange.market.bars(spot, timeframe, request)
+    of_pair = dict(zip(pair.open_time.tolist(), pair.values[[OPEN, CLOSE]].T.tolist(), strict=True))
+    rows = []
+    for opened, prices in zip(
+        contract.open_time.tolist(), contract.values[[OPEN, CLOSE]].T.tolist(), strict=True
+    ):
+        if opened in of_pair:
+            first, last = (own / its - 1 for own, its in zip(prices, of_pair[opened], strict=True))
+            told = [f"{x:.8f}" for x in (first, max(first, last), min(first, last), last)]
+            rows.append([opened, *told, "0", opened + timeframe - 1, "0", 0, "0", "0", "0"])
+    return json.dumps(rows)
+
+
 def _premium(exchange: SimulatedExchange, item: Instrument, now: int) -> dict[str, Any]:
     mark = _last_price(exchange, item, now)
     spot = exchange.find("binance_spot", item.id, now)
@@ -256,6 +278,7 @@ DIALECT = Dialect(
         Endpoint("/fapi/v1/klines", _klines, _klines_weight),
         Endpoint("/fapi/v1/fundingRate", _funding_rate),
         Endpoint("/fapi/v1/premiumIndex", _premium_index, lambda q: 1 if "symbol" in q else 10),
+        Endpoint("/fapi/v1/premiumIndexKlines", _premium_klines, _klines_weight),
         Endpoint("/futures/data/openInterestHist", _open_interest, lambda _query: 0),
     ),
     limit=2400,

@@ -2,6 +2,8 @@
 
 Layout: ``ohlcv_<timeframe>/<exchange>/<id>.parquet`` and ``funding/<exchange>/<id>.parquet``, with
 `exchange` one of binance_spot, binance_perp, upbit_spot and `id` the venue's (BTCUSDT, KRW-BTC).
+Daily indices: ``fear_greed/alternative_me_daily.parquet`` (date, value) and ``macro/vix_daily.parquet``,
+``macro/dxy_daily.parquet`` (date, close); an index without a file has no values.
 Timeframes without a folder are aggregated from the longest stored one that divides them.
 
 The bar in progress is served flat: its own open as open, high, low and close, volume and trades 0
@@ -38,6 +40,7 @@ from pipelines.market_simulator.bars import (
     page,
 )
 from pipelines.market_simulator.clock import MILLISECOND
+from pipelines.market_simulator.indices import published, stored_indices
 from pipelines.market_simulator.instruments import EXCHANGES, Instrument, instrument_of_id
 
 _REQUIRED = ("open", "high", "low", "close", "volume")
@@ -74,6 +77,7 @@ class ReplayMarket:
             for exchange in EXCHANGES
             for file in sorted((folder / "funding" / exchange).glob("*.parquet"))
         }
+        self._indices = stored_indices(folder)
         self._derived: dict[tuple[str, str, int], Bars] = {}
         self.instruments = tuple(self._describe())
 
@@ -99,6 +103,10 @@ class ReplayMarket:
         """Return nothing: the files hold no open interest."""
         del instrument, now
         return _NOTHING
+
+    def index(self, series: str, now: int) -> tuple[Times, Values]:
+        """Return a daily index as far as it had appeared by `now`; see `Market.index`."""
+        return published(series, *self._indices[series], now)
 
     def _describe(self) -> Iterator[Instrument]:
         spans: dict[tuple[str, str], tuple[int, int | None]] = {}

@@ -23,12 +23,11 @@ from pipelines.market_simulator.faults import Faults, parse_faults, read_faults
 from pipelines.market_simulator.replay import ReplayMarket
 from pipelines.market_simulator.synthetic import DEFAULT_SIGNAL, SyntheticMarket
 from pipelines.settings import Settings
+from pipelines.symbols import perpetual_of
 
 DEFAULT_SYMBOLS = (
     *Settings().universe,
-    "BTC/USDT:USDT",
-    "ETH/USDT:USDT",
-    "SOL/USDT:USDT",
+    *(perpetual_of(symbol) for symbol in Settings().universe),
     "BTC/KRW",
     "ETH/KRW",
     "XRP/KRW",

@@ -41,6 +41,7 @@ from pipelines.market_simulator.bars import (
 )
 from pipelines.market_simulator.bridge import MINUTES, Integers, minutes_of_hour
 from pipelines.market_simulator.clock import milliseconds
+from pipelines.market_simulator.indices import made_index
 from pipelines.market_simulator.instruments import (
     KRW_PER_DOLLAR,
     Instrument,
@@ -105,6 +106,7 @@ class SyntheticMarket:
         listed_at += -listed_at % HOUR
         unique = dict.fromkeys(symbols)
         self.instruments = tuple(instrument_of_symbol(symbol, listed_at) for symbol in unique)
+        self._seed = seed
         self._factor = Factor(seed)
         self._signal = signal
         self._coins: dict[str, CoinPath] = {}
@@ -135,6 +137,10 @@ class SyntheticMarket:
     def open_interest(self, instrument: Instrument, now: int) -> tuple[Times, Values]:
         """Return the hourly open interest up to `now`; see `Market.open_interest`."""
         return self._series[instrument].open_interest(now)
+
+    def index(self, series: str, now: int) -> tuple[Times, Values]:
+        """Return a daily index as far as it had appeared by `now`; see `Market.index`."""
+        return made_index(series, self._seed, now)
 
 
 def _quote_decimals(instrument: Instrument) -> int:

@@ -4,9 +4,13 @@ None of them is registered. `hourglass prove leakage` sends them through the sam
 as the real features, and a proof that lets one pass has proved nothing.
 """
 
+from dataclasses import dataclass
+from datetime import timedelta
+
 import numpy as np
 import polars as pl
 
+from features.as_of_join import Readings, reading
 from features.grid import Grid
 from features.hidden_states import STATES, _deviation, _fit, _smoothed
 from features.kernels import Array
@@ -15,6 +19,10 @@ from features.registry import Feature, define
 # More than any of them needs, so that none is caught for a lookback it declares too short.
 _LOOKBACK = 200
 _STEPS = 12
+
+# A daily index is known six hours into the next day.
+_INDEX_LAG = timedelta(hours=30)
+_INDEX_COLUMN = "index_of_its_day"
 
 PREFIX, LOOKBACK, GAPS = "prefix invariance", "lookback", "gap policy"
 
@@ -44,6 +52,37 @@ def same_day_close() -> pl.Expr:
     """Close of the day this bar belongs to, as a daily index joined by its date, over the close [ratio]"""
     day = pl.col("open_time").dt.date()
     return pl.col("close").drop_nulls().last().over(day) / pl.col("close")
+
+
+def index_joined_by_date(grid: Grid) -> Array:
+    """Log return of the close to a daily index that was joined by its date, not by when it was known [log return]"""
+    return np.log(reading(grid, _INDEX_COLUMN) / grid.close)
+
+
+@dataclass(frozen=True)
+class ReadingsOfTheirDay(Readings):
+    """Readings joined by the date they are of: right only for somebody who lives a day later."""
+
+    def onto(self, bars: pl.DataFrame) -> pl.DataFrame:
+        """Return `bars` with each day's reading on every bar of that day."""
+        of = self.rows.select("date", pl.col("value").alias(self.column))
+        day = bars.drop(self.column, strict=False).with_columns(
+            date=pl.col("open_time").dt.truncate("1d")
+        )
+        return day.join(of, on="date", how="left", maintain_order="left").drop("date")
+
+
+def planted_readings(bars: pl.DataFrame) -> ReadingsOfTheirDay:
+    """Return a daily index made of the first symbol's closes, to be joined the wrong way.
+
+    Its rows say rightly when they were known, so cutting the future takes the day's close away.
+    """
+    first = bars.filter(pl.col("symbol") == bars["symbol"].min()).sort("known_at")
+    daily = first.group_by(date=pl.col("open_time").dt.truncate("1d"), maintain_order=True)
+    rows = daily.agg(value=pl.col("close").last()).with_columns(
+        known_at=pl.col("date") + _INDEX_LAG
+    )
+    return ReadingsOfTheirDay(_INDEX_COLUMN, rows, _INDEX_LAG)
 
 
 def whole_sample_states(grid: Grid) -> Array:
@@ -99,6 +138,7 @@ def canaries() -> list[tuple[Feature, str]]:
         (negative_shift, PREFIX),
         (forward_filled_label, PREFIX),
         (same_day_close, PREFIX),
+        (index_joined_by_date, PREFIX),
         (whole_sample_states, PREFIX),
         (whole_sample_mixture, PREFIX),
         (endless_mean, LOOKBACK),

@@ -17,8 +17,10 @@ from features.registry import required_lookback
 from pipelines.clock import format_instant, timeframe_delta
 from pipelines.context import Context
 from pipelines.database import temporary_database
+from pipelines.ingestion import read_market
 from pipelines.ledger.terms import held_symbols, known_filters
 from pipelines.settings import Settings
+from pipelines.source_feeds import source_feeds
 from pipelines.sources.exchange import ExchangeSource, MarketFilters
 from pipelines.steps.build_features import build_features, feature_names
 from pipelines.steps.maintain_lake import maintain_lake
@@ -26,6 +28,9 @@ from pipelines.steps.score_bars import score_bars
 from pipelines.steps.trade_paper import trade_paper
 from pipelines.tables import BARS, FUNDING, Table
 from serving.allocation import history_bars_of
+
+# A reading this old may still count at the first bar that is handed over.
+_SAID_BEFORE = timedelta(days=30)
 
 Progress = Callable[[int, int, str], None]
 
@@ -88,6 +93,7 @@ def rehearse(
     lookback = max(lookback, history_bars_of(own.settings.risk))
     for table in (BARS, FUNDING):
         _hand_over(original, own, table, start - lookback * step, start)
+    _hand_over_sources(original, own, start - lookback * step - _SAID_BEFORE, start)
     if model_version is not None:
         own.ledger.open_book(
             f"model-{model_version}",
@@ -110,6 +116,7 @@ def rehearse(
 def _rehearse_hour(original: Context, own: Context, hour: datetime, step: timedelta) -> None:
     for table in (BARS, FUNDING):
         _hand_over(original, own, table, hour - step, hour)
+    _hand_over_sources(original, own, hour - step, hour)
     build_features(own, hour)
     score_bars(own, hour)
     trade_paper(own, hour)
@@ -129,4 +136,12 @@ def _hand_over(
     frame = original.lake.read(table.name, start=start, end=end, symbols=symbols)
     frame = frame.filter(pl.col("venue") == own.settings.venue)
     if not frame.is_empty():
-        own.lake.replace(table, frame, start=start, end=end)
+        where = {"venue": [own.settings.venue], "symbol": symbols}
+        own.lake.replace(table, frame, start=start, end=end, where=where)
+
+
+def _hand_over_sources(original: Context, own: Context, start: datetime, end: datetime) -> None:
+    for feed in source_feeds(own.settings):
+        frame = read_market(original.lake, feed, start=start, end=end)
+        if not frame.is_empty():
+            own.lake.replace(feed.table, frame, start=start, end=end, where=feed.where)

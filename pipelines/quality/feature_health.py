@@ -6,6 +6,7 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 
+from features.as_of_join import SOURCE_COLUMNS
 from features.registry import Feature
 from pipelines.tables import KEY
 
@@ -46,10 +47,15 @@ def constant_columns(
 ) -> dict[str, float]:
     """Return the columns that hold one value in all of `trailing`, with that value.
 
-    Left out are the calendar, whose columns may stand still by right, columns with fewer than
-    `values` values, and those resting on a bound of their range.
+    Left out are the calendar and what sources feed, whose columns may stand still by right (funding
+    rests at its usual rate for weeks), columns with fewer than `values` values, and those resting on a
+    bound of their range.
     """
-    held = [feature for feature in features if feature.family != "calendar"]
+    held = [
+        feature
+        for feature in features
+        if feature.family != "calendar" and not SOURCE_COLUMNS.keys() & set(feature.needs)
+    ]
     columns = trailing.select(feature.name for feature in held)
     low, high = columns.min().row(0), columns.max().row(0)
     count = columns.count().row(0)

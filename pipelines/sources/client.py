@@ -36,6 +36,8 @@ _PAGE_ATTEMPTS = 3
 _MARKETS_WEIGHT = 4.0
 # Requests a second, where ccxt's own figure exceeds what the venue publishes.
 _PACES = {"upbit": 8.0}
+# Publishers turn away what does not say that it is a browser.
+_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36"
 
 
 @dataclass(frozen=True)
@@ -77,17 +79,21 @@ KLINE_VENUES = {
 }
 
 
+# Publishers of indices, who are no exchanges, and the requests a second they are asked at most.
+PUBLISHERS = {"alternative.me": 1.0, "yahoo": 1.0}
+
+
 class UnknownSymbol(ConfigError):
     """The venue does not list this symbol: a typing error, or a delisting."""
 
 
 class VenueClient:
-    """A venue's API.
+    """A venue's API, or a publisher's.
 
     Parameters
     ----------
     venue : str
-        ccxt exchange id.
+        ccxt exchange id, or one of `PUBLISHERS`.
     config : ExchangeConfig
     clockwork : Clockwork
         Where waiting takes its time from.
@@ -253,6 +259,12 @@ class VenueClient:
 
 
 def _connect(venue: str, config: ExchangeConfig, klines: Klines | None) -> Any:
+    if venue in PUBLISHERS:
+        # What ccxt's exchanges are made of: the session, the errors by status, and no API of its own.
+        timeout = round(config.timeout_seconds * 1000)
+        return ccxt.Exchange(
+            {"enableRateLimit": False, "timeout": timeout, "userAgent": _AGENT, "id": venue}
+        )
     if venue not in ccxt.exchanges:
         nearest = get_close_matches(venue, ccxt.exchanges, n=1)
         raise ConfigError(
@@ -294,7 +306,8 @@ def _patience(
         # afterwards stay below the limit in every minute.
         per_second, burst = 0.8 * 1000 / rate_limit_ms, 10 * 1000 / rate_limit_ms
     else:
-        per_second, burst = _PACES.get(venue, 1000 / rate_limit_ms), 4.0
+        paces = PUBLISHERS | _PACES
+        per_second, burst = paces.get(venue, 1000 / rate_limit_ms), 4.0
     return Patience(
         venue,
         max_attempts=config.max_attempts,

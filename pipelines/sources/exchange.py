@@ -31,9 +31,11 @@ from pipelines.sources.pages import (
 )
 from pipelines.sources.retry import Clockwork
 from pipelines.symbols import is_contract
-from pipelines.tables import BARS, FUNDING
+from pipelines.tables import BARS, FUNDING, Table
 
 T = TypeVar("T")
+# Reads one contract: (client, symbol, start=, end=, now=, ...) to its rows and how many were duplicates.
+ReadSeries = Callable[..., tuple[pl.DataFrame, int] | UnknownSymbol]
 
 _DEFAULT_PAGE_BARS = 100
 
@@ -64,7 +66,7 @@ class Fetched:
     Parameters
     ----------
     rows : polars.DataFrame
-        In the contract of bars, or of funding, sorted by key.
+        In the contract of their table, sorted by key.
     duplicates : dict
         Symbol to the number of identical rows that were dropped; only where above zero.
     unknown : dict
@@ -160,15 +162,34 @@ class ExchangeSource:
         ConfigError, ContractViolation, SourceUnavailable
             As `sources.funding.read_rates`.
         """
+        return self.fetch_series(read_rates, FUNDING, symbols, start=start, end=end)
+
+    def fetch_series(
+        self,
+        read: ReadSeries,
+        table: Table,
+        symbols: Sequence[str],
+        *,
+        start: datetime,
+        end: datetime,
+        **options: Any,
+    ) -> Fetched:
+        """Fetch what `read` reads of each contract, `parallel_requests` at a time; nothing of spot pairs.
+
+        Parameters
+        ----------
+        read : callable
+            `sources.funding.read_rates` and its like; `options` are handed on to it.
+        """
         contracts = [symbol for symbol in symbols if is_contract(symbol)]
         if not contracts:
-            return Fetched(FUNDING.empty())
+            return Fetched(table.empty())
         now = self._closed_until(end)
         answers = self._map(
-            lambda symbol: read_rates(self._client, symbol, start=start, end=end, now=now),
+            lambda symbol: read(self._client, symbol, start=start, end=end, now=now, **options),
             contracts,
         )
-        frames, duplicates, unknown = [FUNDING.empty()], dict[str, int](), {}
+        frames, duplicates, unknown = [table.empty()], dict[str, int](), {}
         for symbol, answer in zip(contracts, answers, strict=True):
             if isinstance(answer, UnknownSymbol):
                 unknown[symbol] = answer
@@ -177,7 +198,7 @@ class ExchangeSource:
             frames.append(rows)
             if dropped:
                 duplicates[symbol] = dropped
-        return Fetched(pl.concat(frames).sort(FUNDING.key), duplicates, unknown)
+        return Fetched(pl.concat(frames).sort(table.key), duplicates, unknown)
 
     def server_time(self) -> datetime:
         """Return the venue's clock, or this machine's where the venue has no time endpoint."""

@@ -6,7 +6,7 @@ second. A page starts where the one before it ended, because how often a contrac
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 
@@ -14,12 +14,12 @@ from pipelines import clock
 from pipelines.errors import ConfigError
 from pipelines.sources.client import KLINE_VENUES, UnknownSymbol, VenueClient
 from pipelines.sources.pages import BadPage, shown, to_milliseconds
+from pipelines.sources.readings import number
 from pipelines.tables import FUNDING
 
 PAGE_RATES = 1000
 _SECOND = 1000
 
-T = TypeVar("T", int, float)
 # Second of the payment [ms since 1970] to rate and mark price.
 Rates = dict[int, tuple[float | None, float | None]]
 
@@ -86,11 +86,11 @@ def parse_rates(answer: Any, market_id: str, first: int, last: int) -> Rates:
     for row in answer:
         if not isinstance(row, dict) or row.get("symbol") != market_id:
             raise BadPage(f"a rate of {row!r:.80}, not of {market_id}")
-        stamp = _number(row.get("fundingTime"), int)
+        stamp = number(row.get("fundingTime"), int)
         if stamp is None or not first <= stamp <= last:
             paid = "at no instant" if stamp is None else shown(stamp)
             raise BadPage(f"a rate paid {paid}, outside the span that was asked")
-        values = (_number(row.get("fundingRate"), float), _number(row.get("markPrice"), float))
+        values = (number(row.get("fundingRate"), float), number(row.get("markPrice"), float))
         if rates.setdefault(stamp - stamp % _SECOND, values) != values:
             raise BadPage(f"two rates paid {shown(stamp)} that disagree")
     return rates
@@ -124,15 +124,6 @@ def _endpoint(client: VenueClient) -> Callable[[dict[str, Any]], Any]:
         )
     send: Callable[[dict[str, Any]], Any] = getattr(client.api, client.klines.funding)
     return send
-
-
-def _number(value: Any, kind: type[T]) -> T | None:
-    if value is None or value == "":
-        return None
-    try:
-        return kind(value)
-    except (TypeError, ValueError):
-        raise BadPage(f"{value!r:.40}, not a number") from None
 
 
 def _frame(venue: str, symbol: str, rates: Rates) -> pl.DataFrame:

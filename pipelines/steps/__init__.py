@@ -3,6 +3,7 @@
 HOURLY_CHAIN = (
     "ingest_bars",
     "check_bars",
+    "ingest_sources",
     "build_features",
     "check_features",
     "score_bars",

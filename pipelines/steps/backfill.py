@@ -9,7 +9,8 @@ import polars as pl
 from pipelines import quality
 from pipelines.clock import check_as_of, floor_to_grid, format_instant
 from pipelines.context import Context, StepReport
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
+from pipelines.feature_inputs import publish
 from pipelines.ingestion import (
     FundingMarket,
     Market,
@@ -22,6 +23,8 @@ from pipelines.ingestion import (
     without_quarantined,
 )
 from pipelines.quality import CheckResult
+from pipelines.source_feeds import SourceFeed, source_feeds
+from pipelines.steps.ingest_sources import note_refusal
 from pipelines.tables import QUALITY
 
 Progress = Callable[[int, int, str], None]
@@ -46,16 +49,19 @@ def backfill(
     symbols: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> StepReport:
-    """Fetch the bars with `start < known_at <= end` that are not there yet, and contracts' funding.
+    """Fetch the bars with `start < known_at <= end` that are not there yet, funding, and the sources.
 
-    Reads: the venue; bars, funding, quality, quarantine. Writes: bars (and bars_<timeframe> of extra
-    markets), funding, quality, quarantine. Re-run: asks only for months that are incomplete, and not again
+    A source that is silent or refused is noted, and the others are fetched.
+
+    Reads: the venue, the publishers; bars, funding, open_interest, premiums, indices, quality,
+    quarantine. Writes: bars (and bars_<timeframe> of extra markets), those tables, quality, quarantine. Re-run: asks only for months that are incomplete, and not again
     for gaps the venue has confirmed; after a kill it continues with the first chunk not committed.
 
     Parameters
     ----------
     symbols : sequence of str, optional
-        Only these, and no extra markets; the whole universe and the extra markets by default.
+        Only these and their sources, and no extra markets; the whole universe and the extra markets by
+        default.
     progress : callable, optional
         Called with (done, total, what) as windows are settled.
 
@@ -77,15 +83,21 @@ def backfill(
     chosen = _chosen(context, symbols)
     for market in chosen:
         require_a_market(context, market, end)
-    feeds = with_funding(chosen)
+    feeds = [*with_funding(chosen), *source_feeds(context.settings, symbols)]
     jobs = [(feed, chunk) for feed in feeds for chunk in _chunks(feed, start, end)]
     total = sum(len(chunk) for _, chunk in jobs)
-    done, added = 0, {"bars": 0, "rates": 0}
+    done, added, refused = 0, {"bars": 0, "rates": 0, "readings": 0}, dict[str, str]()
     for feed, chunk in jobs:
-        kind = "rates" if isinstance(feed, FundingMarket) else "bars"
+        kind, name = _kind(feed), f"{feed.venue} {feed.what}"
         if progress:
-            progress(done, total, f"{feed.venue} {feed.what} {chunk[0].start:%Y-%m}")
-        added[kind] += _fill(context, feed, chunk, end)
+            progress(done, total, f"{name} {chunk[0].start:%Y-%m}")
+        try:
+            added[kind] += _fill(context, feed, chunk, end)
+        except (SourceUnavailable, ContractViolation) as error:
+            if not isinstance(feed, SourceFeed):
+                raise
+            note_refusal(context, feed, end, error)
+            refused[name] = error.message
         done += len(chunk)
     if progress:
         progress(done, total, "done")
@@ -95,8 +107,16 @@ def backfill(
         "windows": total,
         "bars_added": added["bars"],
         "rates_added": added["rates"],
+        "readings_added": added["readings"],
+        "refused": refused,
     }
     return StepReport("backfill", end, any(added.values()), detail)
+
+
+def _kind(feed: Market) -> str:
+    if isinstance(feed, SourceFeed):
+        return "readings"
+    return "rates" if isinstance(feed, FundingMarket) else "bars"
 
 
 def _chosen(context: Context, symbols: Sequence[str] | None) -> list[Market]:
@@ -156,7 +176,10 @@ def _fill(context: Context, market: Market, chunk: list[Window], end: datetime) 
     # What lies outside the months that were asked was not withdrawn: nobody asked for it.
     events |= {"restated": merged.events["restated"]} if "restated" in merged.events else {}
     quality.add(lake, event_results(market, events, last))
-    lake.replace(market.table, merged.rows, start=first, end=last, where=market.where)
+    publish(
+        lake, context.settings, market.table, standing, merged.rows,
+        start=first, end=last, where=market.where,
+    )  # fmt: skip
     _confirm_gaps(context, market, chunk, asked, merged.rows, end)
     return merged.rows.height - standing.height
 
@@ -179,7 +202,8 @@ def _missing(
 ) -> dict[tuple[str, Window], int]:
     """Count the missing rows of every symbol and window: one is due every step, more may be there."""
     edges = [window.end for window in chunk]
-    on_grid = pl.col("known_at").dt.epoch("us") % (market.step // timedelta(microseconds=1)) == 0
+    step, offset = (span // timedelta(microseconds=1) for span in (market.step, market.offset))
+    on_grid = pl.col("known_at").dt.epoch("us") % step == offset
     counts = (
         rows.filter(on_grid)
         .sort("known_at")
@@ -194,7 +218,7 @@ def _missing(
     )
     held = {(symbol, window): count for symbol, window, count in counts.iter_rows()}
     return {
-        (symbol, window): (window.end - window.start) // market.step
+        (symbol, window): (market.floor(window.end) - market.floor(window.start)) // market.step
         - held.get((symbol, window.end), 0)
         for symbol in market.symbols
         for window in chunk
@@ -219,15 +243,15 @@ def _fetch(
     context: Context, market: Market, asked: dict[str, list[Window]]
 ) -> tuple[pl.DataFrame, dict[str, dict[str, list[datetime]]]]:
     """Ask for every symbol from its first to its last unsettled window, equal spans together."""
-    source = context.source_of(market.venue)
     spans: dict[tuple[datetime, datetime], list[str]] = {}
     for symbol, windows in asked.items():
         spans.setdefault((windows[0].start, windows[-1].end), []).append(symbol)
     frames, duplicates = [market.table.empty()], dict[str, list[datetime]]()
     for (start, end), symbols in spans.items():
-        fetched = market.fetch(source, start=start, end=end, symbols=symbols)
-        for error in fetched.unknown.values():
-            raise error
+        fetched = market.fetch(context, start=start, end=end, symbols=symbols)
+        if not isinstance(market, SourceFeed):
+            for error in fetched.unknown.values():
+                raise error
         frames.append(fetched.rows)
         duplicates |= {symbol: [end] * count for symbol, count in fetched.duplicates.items()}
     rows = pl.concat(frames).sort(market.table.key)

@@ -1,7 +1,7 @@
-"""Compute the feature columns of the traded universe from the bars in the lake.
+"""Compute the feature columns of the traded universe from the bars and sources in the lake.
 
 The law: the rows of `features` up to `as_of` are what `build_matrix` gives from all bars of the
-universe up to `as_of`. To keep it at the price of an hour, only rows that may differ are computed:
+universe up to `as_of`, with what sources had published joined to them (`feature_inputs`). To keep it at the price of an hour, only rows that may differ are computed:
 
 - A bar that came or went shows as a key that only one of the tables has (an hour not built yet, an
   outage, older history that was backfilled, a gap that was repaired). Rows from the first of them
@@ -10,6 +10,9 @@ universe up to `as_of`. To keep it at the price of an hour, only rows that may d
   `restatement_hours` and `repair_hours` of the hour it runs at, so rows that far before the first
   hour not built yet are computed again. A bar changes the features of its own and later hours only,
   never of earlier ones, so nothing before that window can differ.
+- A reading of a source that came late or was restated does the same, within the same hours. One that
+  is older takes the names of the columns it feeds off the table when it is written
+  (`feature_inputs.forget_columns`), and they are computed anew as if their definition had changed.
 - Another definition of a feature changes its column in every row, and no other column. The table
   names the hash of each column's definition, so only changed and new columns are computed over the
   whole history; the others stay as they are, bit for bit, and columns no longer wanted go.
@@ -28,10 +31,11 @@ from weakref import WeakKeyDictionary
 import polars as pl
 
 from features.matrix import build_matrix
-from features.registry import feature_hashes, feature_set_hash, registered, required_lookback
+from features.registry import feature_hashes, feature_set_hash, required_lookback, select
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
-from pipelines.errors import ConfigError, ContractViolation
+from pipelines.errors import ContractViolation
+from pipelines.feature_inputs import chosen_features, input_hashes, read_bars, read_inputs
 from pipelines.lake import Lake, MonthFiles
 from pipelines.settings import Settings
 from pipelines.tables import BARS, FEATURES, KEY, features_table
@@ -51,8 +55,8 @@ _agreed: WeakKeyDictionary[Lake, dict[str, tuple[MonthFiles | None, MonthFiles |
 def build_features(context: Context, as_of: datetime) -> StepReport:
     """Bring `features` up to `as_of`.
 
-    Reads: `bars` of the universe up to `as_of`: the rows that may differ and the longest lookback
-    before them; all of them on the first run and when a definition or the universe changed.
+    Reads: `bars` of the universe, `funding`, `open_interest`, `premiums` and `indices` up to `as_of`: the
+    rows that may differ and the longest lookback before them; all of them on the first run and when a definition or the universe changed.
     Writes: `features`, the rows of the window that differ, and the hashes of the set and of each
     column in the table's metadata.
     Re-run: finds every row equal and writes nothing.
@@ -106,7 +110,7 @@ def _change(lake: Lake, settings: Settings) -> _Change:
     names, identity = feature_names(settings), feature_identity(settings)
     standing = lake.metadata(FEATURES.name)
     made = json.loads(standing.get("columns", "{}"))
-    columns = [name for name, held in feature_hashes(names).items() if made.get(name) != held]
+    columns = [name for name, held in _hashes(settings, names).items() if made.get(name) != held]
     changed = sorted(key for key in identity if standing.get(key) != identity[key])
     reason = None
     if changed:
@@ -121,7 +125,8 @@ def _matrix(
     """Return the rows with `start < known_at <= as_of` of features `names`."""
     step = timeframe_delta(settings.timeframe)
     first = max(start - required_lookback(names) * step, _BEGINNING)
-    bars = read_bars(lake, settings, start=first, end=as_of)
+    needs = [column for one in select(names) for column in one.needs]
+    bars = read_inputs(lake, settings, start=first, end=as_of, needs=needs)
     return build_matrix(bars, timeframe=step, names=names, since=start)
 
 
@@ -210,24 +215,15 @@ def _no_bars(settings: Settings, as_of: datetime) -> ContractViolation:
 
 
 def feature_names(settings: Settings) -> list[str]:
-    """Return the columns of the configured feature set, in order.
-
-    Raises
-    ------
-    ConfigError
-        If a configured family does not exist.
-    """
-    try:
-        return [feature.name for feature in registered(settings.features.families)]
-    except ValueError as error:
-        raise ConfigError(str(error), remedy="mend features.families") from error
+    """Return the columns of the configured feature set, in order; errors as `chosen_features`."""
+    return [feature.name for feature in chosen_features(settings)]
 
 
 def feature_identity(settings: Settings) -> dict[str, str]:
     """Return what every row of `features` depends on beside its bars, as table metadata.
 
     `feature_set` is the hash of the definitions, which models and scorers are checked against;
-    `columns` the hash of each. The panel matters because cross-asset columns are computed over
+    `columns` the hash of each, and how long what it reads of a source counts. The panel matters because cross-asset columns are computed over
     exactly its symbols.
     """
     names = feature_names(settings)
@@ -235,8 +231,12 @@ def feature_identity(settings: Settings) -> dict[str, str]:
     return {
         "feature_set": feature_set_hash(names),
         "panel": json.dumps(panel),
-        "columns": json.dumps(feature_hashes(names), separators=(",", ":")),
+        "columns": json.dumps(_hashes(settings, names), separators=(",", ":")),
     }
+
+
+def _hashes(settings: Settings, names: Sequence[str]) -> dict[str, str]:
+    return input_hashes(settings, feature_hashes(names))
 
 
 def _window_start(lake: Lake, settings: Settings, as_of: datetime) -> datetime:
@@ -272,19 +272,6 @@ def _first_difference(lake: Lake, settings: Settings, as_of: datetime) -> dateti
         return lonely["known_at"].min()  # type: ignore[return-value]
     agreed.update({month: made[month] for month in suspects if _end(month) <= as_of})
     return None
-
-
-def read_bars(
-    lake: Lake,
-    settings: Settings,
-    *,
-    start: datetime,
-    end: datetime,
-    columns: Sequence[str] | None = None,
-) -> pl.DataFrame:
-    """Return the bars of the traded universe with `start < known_at <= end`, sorted by key."""
-    bars = lake.read(BARS.name, start=start, end=end, symbols=settings.universe, columns=columns)
-    return bars.filter(pl.col("venue") == settings.venue)
 
 
 def _end_of_table(lake: Lake, as_of: datetime) -> datetime:

@@ -8,10 +8,11 @@ from weakref import WeakKeyDictionary
 
 import polars as pl
 
-from features.registry import Feature, registered
+from features.registry import Feature
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
+from pipelines.feature_inputs import chosen_features, read_inputs
 from pipelines.lake import Lake
 from pipelines.quality import (
     ALL,
@@ -31,7 +32,7 @@ from pipelines.quality.column_profile import (
 from pipelines.quality.feature_health import constant_columns, undefined_shares
 from pipelines.quality.refusals import without_refused
 from pipelines.settings import Settings
-from pipelines.steps.build_features import feature_identity, read_bars
+from pipelines.steps.build_features import feature_identity
 from pipelines.tables import FEATURES, KEY, Column, Table
 
 TRAILING_BARS = 168
@@ -56,7 +57,7 @@ def check_features(context: Context, as_of: datetime) -> StepReport:
     and the first time, Great Expectations looks at the day, and every column's statistics over its
     whole history are written down.
 
-    Reads: `features` and `bars` of the universe: the trailing week, and the longest lookback before;
+    Reads: `features`, `bars` of the universe and the sources: the trailing week, and the longest lookback before;
     at midnight the months of `features` that changed.
     Writes: `quality`, one row a check; if one fails, `quarantine`: the hour's rows with the reason,
     and nobody scores, trades on or learns from the hour (`quality.refusals`).
@@ -71,7 +72,7 @@ def check_features(context: Context, as_of: datetime) -> StepReport:
     """
     settings, lake = context.settings, context.lake
     check_as_of(as_of, settings.timeframe)
-    features = registered(settings.features.families)
+    features = chosen_features(settings)
     table = bounded_table(tuple(features))
     step = timeframe_delta(settings.timeframe)
     if not lake.exists(FEATURES.name):
@@ -82,7 +83,9 @@ def check_features(context: Context, as_of: datetime) -> StepReport:
     trailing = lake.read(FEATURES.name, start=as_of - TRAILING_BARS * step, end=as_of)
     hour = trailing.filter(pl.col("known_at") == as_of)
     longest = max(feature.lookback for feature in features)
-    bars = read_bars(lake, settings, start=as_of - (TRAILING_BARS + longest) * step, end=as_of)
+    first = as_of - (TRAILING_BARS + longest) * step
+    needs = [column for feature in features for column in feature.needs]
+    bars = read_inputs(lake, settings, start=first, end=as_of, needs=needs)
     daily = _is_daily(lake, settings, as_of)
     results = [
         _check_feature_set(lake, settings, as_of),

@@ -73,7 +73,7 @@ def _ingest_market(context: Context, market: Market, as_of: datetime) -> tuple[b
     end = floor_to_grid(as_of, market.timeframe)
     history = read_market(lake, market, start=end - CATCH_UP_BARS * market.step, end=end)
     start = _window_start(history, end, max(config.repair_hours, config.restatement_hours))
-    fetched = market.fetch(context.source_of(market.venue), start=start, end=end)
+    fetched = market.fetch(context, start=start, end=end)
     events = {
         "duplicates": {symbol: [end] * count for symbol, count in fetched.duplicates.items()},
         "listed": {symbol: [end] for symbol in fetched.unknown},

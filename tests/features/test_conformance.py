@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from features import proof
+from features.as_of_join import Readings, with_readings
 from features.grid import Grid
 from features.kernels import Array
 from features.matrix import build_matrix, compute
@@ -16,9 +17,6 @@ from features.registry import Feature, define, registered, required_lookback, se
 
 HOUR = timedelta(hours=1)
 LAWS: dict[str, Callable[[Sequence[Feature], pl.DataFrame], list[Violation]]] = {
-    "prefix_invariance": lambda features, bars: proof.prefix_invariance(
-        features, bars, timeframe=HOUR, cuts=_instants(bars, 0.55, 0.8)
-    ),
     "lookback_sufficiency": lambda features, bars: proof.lookback_sufficiency(
         features, bars, timeframe=HOUR, instants=_instants(bars, 0.8, 1.0)
     ),
@@ -51,21 +49,27 @@ def _instants(bars: pl.DataFrame, *places: float) -> list:
 
 
 @pytest.fixture(scope="module")
-def bars(make_bars) -> pl.DataFrame:
+def sources(make_bars, make_sources) -> list[Readings]:
+    return make_sources(make_bars(int(required_lookback() * 2.2)))
+
+
+@pytest.fixture(scope="module")
+def bars(make_bars, sources) -> pl.DataFrame:
     whole = make_bars(int(required_lookback() * 2.2))
     # Outages: one bar of one symbol, and a night of another.
     row = pl.int_range(pl.len()).over("symbol")
     one = (pl.col("symbol") == "ADA/USDT") & (row == 900)
     night = (pl.col("symbol") == "ETH/USDT") & row.is_between(1000, 1008)
-    return whole.filter(~(one | night))
+    return with_readings(whole.filter(~(one | night)), sources)
 
 
 @pytest.fixture(scope="module")
-def violations(bars: pl.DataFrame) -> dict[str, list[str]]:
+def violations(bars: pl.DataFrame, sources: list[Readings]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for check in LAWS.values():
-        for violation in check(registered(), bars):
-            found.setdefault(violation.feature, []).append(str(violation))
+    cuts = _instants(bars, 0.55, 0.8)
+    early = proof.prefix_invariance(registered(), bars, timeframe=HOUR, cuts=cuts, sources=sources)
+    for violation in (*early, *(v for check in LAWS.values() for v in check(registered(), bars))):
+        found.setdefault(violation.feature, []).append(str(violation))
     return found
 
 
@@ -95,14 +99,17 @@ def test_a_month_of_hourly_increments_equals_the_full_history(bars: pl.DataFrame
 def test_every_column_varies_within_its_range_on_real_bars(real_bars: pl.DataFrame) -> None:
     matrix = build_matrix(real_bars, timeframe=HOUR)
     features = registered()
-    assert proof.informative(features, matrix) == []
+    fed = [one for one in features if set(one.needs) <= set(real_bars.columns)]
+    assert {one.family for one in features} - {one.family for one in fed} == {"open_interest"}
+    assert proof.informative(fed, matrix) == []
     assert proof.finite_float32(features, matrix) == []
     assert proof.within_bounds(features, matrix) == []
 
 
 @pytest.mark.market
 def test_no_two_columns_say_the_same_on_real_bars(real_bars: pl.DataFrame) -> None:
-    assert proof.distinct(registered(), build_matrix(real_bars, timeframe=HOUR)) == []
+    fed = [one for one in registered() if set(one.needs) <= set(real_bars.columns)]
+    assert proof.distinct(fed, compute(real_bars, fed, timeframe=HOUR)) == []
 
 
 @pytest.mark.market

@@ -8,6 +8,7 @@ import pytest
 
 from features import matrix as matrix_module
 from features import pieces as pieces_module
+from features.as_of_join import SOURCE_COLUMNS
 from features.grid import Grid
 from features.kernels import Array
 from features.matrix import build_matrix, compute
@@ -89,7 +90,7 @@ def test_order_flow_is_null_where_the_venue_has_none(make_bars) -> None:
         trades=pl.when(pl.col("symbol") != "ADA/USDT").then("trades"),
         taker_buy_volume=pl.when(pl.col("symbol") != "ADA/USDT").then("taker_buy_volume"),
     )
-    needy = [feature.name for feature in registered() if feature.needs]
+    needy = [feature.name for feature in registered(("orderflow",)) if feature.needs]
     matrix = build_matrix(blind, timeframe=HOUR, names=needy)
     ada = matrix.filter(pl.col("symbol") == "ADA/USDT")
     assert len(needy) == 14
@@ -126,7 +127,8 @@ def test_a_universe_of_one_has_no_cross_asset_columns(make_bars) -> None:
 
 
 def test_without_bitcoin_only_the_columns_against_it_are_null(make_bars) -> None:
-    panel = [feature.name for feature in registered() if feature.scope == "panel"]
+    of_bars = [one for one in registered() if not SOURCE_COLUMNS.keys() & set(one.needs)]
+    panel = [one.name for one in of_bars if one.scope == "panel"]
     bars = make_bars(300, ("ADA/USDT", "ETH/USDT", "LTC/USDT"))
     newest = (
         build_matrix(bars, timeframe=HOUR, names=panel).tail(1).drop("venue", "symbol", "known_at")

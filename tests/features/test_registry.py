@@ -20,6 +20,7 @@ from features.registry import (
 )
 
 PARTICIPANTS = {
+    "basis", "funding", "macro", "open_interest", "sentiment",
     "calendar", "candles", "cross_asset", "garch", "higher_timeframe", "market_factor", "momentum",
     "orderflow", "oscillators", "pumps", "regimes", "spectral", "statistics", "trend", "volatility",
     "volume",
@@ -29,16 +30,16 @@ READ_BY_NAME = {
 }  # fmt: skip
 
 
-def test_sixteen_families_of_more_than_two_hundred_and_fifty_columns_are_registered() -> None:
+def test_twenty_one_families_of_more_than_two_hundred_and_fifty_columns_are_registered() -> None:
     everyone = registered()
     assert {feature.family for feature in everyone} == PARTICIPANTS
-    assert len(everyone) == 315
+    assert len(everyone) == 365
     assert {one.name for one in everyone} >= READ_BY_NAME
 
 
 def test_families_can_be_chosen_and_an_unknown_one_is_refused() -> None:
     assert {one.family for one in registered(("trend", "volume"))} == {"trend", "volume"}
-    with pytest.raises(ValueError, match=r"\['trends'\] do not exist; known are calendar, candles"):
+    with pytest.raises(ValueError, match=r"\['trends'\] do not exist; known are basis, calendar"):
         registered(("trends",))
 
 

@@ -25,7 +25,9 @@ STEP = timedelta(hours=1)
 HOUR_CLOSED = datetime(2024, 6, 1, 14, tzinfo=UTC)
 UNIVERSE = ("BTC/USDT", "ETH/USDT", "SOL/USDT")
 # Pauses of a second at most: the real ones belong to real venues.
+# Nothing is read beside the bars: what is, has tests of its own.
 IMPATIENT = {
+    "sources.enabled": [],
     "exchange.max_attempts": 3,
     "exchange.backoff_seconds": 0.01,
     "exchange.max_backoff_seconds": 0.3,
