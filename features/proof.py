@@ -181,7 +181,10 @@ def after_an_outage(
     step = _microseconds(timeframe)
     own = bars.filter((pl.col("symbol") == symbol) & (pl.col("known_at") <= instant))
     others = bars.filter((pl.col("symbol") != symbol) & (pl.col("known_at") < instant))
-    before = own["known_at"].sort()[-2]
+    # Where the bar stands alone, all that is there before it is outage.
+    before = (
+        own["known_at"].sort()[-2] if own.height > 1 else bars["known_at"].sort()[0] - timeframe
+    )
     missing = (_epoch(instant) - _epoch(before)) // step - 1
     alone = not others.filter(pl.col("known_at") > before).is_empty()
     asked = [

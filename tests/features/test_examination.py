@@ -108,6 +108,68 @@ def test_what_does_not_run_and_what_stands_still_are_named_beside_what_is_sound(
     assert "raises" not in {column.feature.name for column in found.columns}
 
 
+def a_bar_short(grid: Grid) -> Array:
+    """A column short of a bar [count]"""
+    return grid.close[:, 1:]
+
+
+def whole_numbers(grid: Grid) -> Array:
+    """Numbers that are not float64 [count]"""
+    return np.ones(grid.close.shape, np.int64)
+
+
+def never(grid: Grid) -> Array:
+    """No value at all [count]"""
+    return np.full_like(grid.close, np.nan)
+
+
+def over_thirty(grid: Grid) -> Array:
+    """Log return over thirty bars [log return]"""
+    return grid.log_close - grid.lag(grid.log_close, 30)
+
+
+@pytest.mark.parametrize(
+    ("function", "lookback", "law", "detail"),
+    [
+        (a_bar_short, 1, "computable", "not float64"),
+        (whole_numbers, 1, "computable", "it returned int64"),
+        (never, 1, "not all null", "no value at all"),
+        (over_thirty, 10, "lookback 10 (older bars cut off)", "became nan"),
+    ],
+)
+def test_a_bad_feature_is_refused_by_its_name(bars, function, lookback, law, detail) -> None:
+    found = examine(
+        [*select(HONEST), *define(function, lookback=lookback)], bars, timeframe=HOUR
+    ).violations
+    assert {violation.feature for violation in found} == {function.__name__}
+    assert any(v.law == law and detail in v.detail for v in found)
+
+
+def the_return_again(grid: Grid) -> Array:
+    """Twice the one-bar log return [log return]"""
+    return 2 * grid.log_return
+
+
+def only_of_all(grid: Grid) -> Array:
+    """The mean return where no symbol is absent [log return]"""
+    return np.tile(grid.log_return.mean(axis=0), (len(grid.symbols), 1))
+
+
+def test_a_column_that_repeats_another_is_named_with_it(bars: pl.DataFrame) -> None:
+    chosen = [*select(["log_return_1"]), *define(the_return_again, lookback=2)]
+    (violation,) = examine(chosen, bars, timeframe=HOUR).violations
+    assert (violation.feature, violation.law) == ("the_return_again", "distinct")
+    assert "correlation 1.00000 with log_return_1" in violation.detail
+
+
+def test_a_panel_column_that_an_absent_symbol_empties_is_named(bars: pl.DataFrame) -> None:
+    planted = define(only_of_all, lookback=2, scope="panel")
+    (violation,) = examine(planted, bars, timeframe=HOUR).violations
+    assert (violation.feature, violation.law) == ("only_of_all", "absent symbol")
+    pair = bars.filter(pl.col("symbol") != "ETH/USDT")
+    assert examine(planted, pair, timeframe=HOUR).violations == ()
+
+
 def test_columns_without_their_input_may_be_empty(bars: pl.DataFrame) -> None:
     blind = bars.with_columns(
         trades=pl.lit(None, pl.Int64), taker_buy_volume=pl.lit(None, pl.Float64)
