@@ -1,7 +1,11 @@
 """What every model promises; a new file in training/models/ is tested by being listed in MODELS."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +13,9 @@ import pytest
 from serving.observations import Observations
 from serving.predictors import load_predictor
 from training.models import MODELS, model_class
-from training.samples import Samples
+from training.samples import HorizonLabels, Samples
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(params=sorted(MODELS))
@@ -19,6 +25,11 @@ def kind(request):
 
 @pytest.fixture(scope="module")
 def rows():
+    return ordinary_rows()
+
+
+@cache
+def ordinary_rows():
     rng = np.random.default_rng(7)
     X = rng.normal(size=(900, 6)).astype(np.float32)
     X[rng.random(X.shape) < 0.1] = np.nan
@@ -41,11 +52,19 @@ def samples(X, y, weight):
         known_at=known_at,
         label_end=known_at + 4 * 3_600_000_000,
         embargo=timedelta(hours=2),
+        others={3: HorizonLabels(y, (y - 1).astype(float))},
     )
 
 
 def fitted(kind, rows, seed=7, threads=1):
+    if rows is ordinary_rows():
+        return ordinarily_fitted(kind, seed, threads)
     return kind({}, seed=seed, threads=threads).fit(rows)
+
+
+@cache
+def ordinarily_fitted(kind, seed, threads):
+    return kind({}, seed=seed, threads=threads).fit(ordinary_rows())
 
 
 class Middle:
@@ -76,9 +95,16 @@ def test_the_same_seed_gives_the_same_model_and_the_number_of_threads_does_not_m
     assert np.array_equal(
         once.predict_proba(rows.observations), again.predict_proba(rows.observations)
     )
-    assert not np.array_equal(
-        once.predict_proba(rows.observations),
-        fitted(kind, rows, seed=8).predict_proba(rows.observations),
+    other = fitted(kind, rows, seed=8).predict_proba(rows.observations)
+    # Nothing is drawn for a linear model: its loss has one minimum.
+    assert np.array_equal(once.predict_proba(rows.observations), other) == (kind.kind == "linear")
+
+
+def test_a_second_fit_of_the_same_seed_repeats_the_first(kind, rows):
+    again = kind({}, seed=7, threads=1).fit(rows)
+    assert np.array_equal(
+        again.predict_proba(rows.observations),
+        fitted(kind, rows).predict_proba(rows.observations),
     )
 
 
@@ -107,6 +133,65 @@ def test_weights_are_used(kind, rows):
     )
 
 
+def test_a_weight_of_two_is_worth_a_row_that_is_there_twice(kind, rows):
+    if kind({}, seed=7, threads=1).context_bars > 1:
+        pytest.skip("a symbol has no bar twice, so what looks back over bars cannot be asked")
+    up = np.flatnonzero(rows.y == 2)
+    single = replace(rows, weight=np.ones(900))
+    doubled = replace(rows, weight=np.where(rows.y == 2, 2.0, 1.0))
+    repeated = single.of(np.concatenate([np.arange(900), up]))
+    once, twice, again = (
+        fitted(kind, one).predict_proba(rows.observations)[:, 2].mean()
+        for one in (single, doubled, repeated)
+    )
+    assert twice > once + 0.03
+    assert again == pytest.approx(twice, abs=(twice - once) / 2)
+
+
+@pytest.mark.parametrize("column", [1.5, np.nan])
+def test_a_column_that_says_nothing_is_learned_around(kind, rows, column):
+    X = rows.observations.X.copy()
+    X[:, 3] = column
+    observations = rows.observations.with_columns(X)
+    model = fitted(kind, replace(rows, observations=observations))
+    proba = model.predict_proba(observations)
+    assert (proba.argmax(axis=1) == rows.y).mean() > 0.7
+    assert model.importance()[3] == 0
+
+
+def test_a_row_of_nothing_but_nan_has_probabilities(kind, rows):
+    X = rows.observations.X.copy()
+    X[-3:] = np.nan
+    asked = rows.observations.with_columns(X).of(np.arange(897, 900))
+    proba = fitted(kind, rows).predict_proba(asked)
+    assert np.isfinite(proba).all()
+    assert proba.sum(axis=1) == pytest.approx(np.ones(3))
+
+
+def test_a_row_is_foretold_alike_among_all_and_among_its_past_alone(kind, rows):
+    model = fitted(kind, rows)
+    among_all = model.predict_proba(rows.observations)
+    asked = np.array([899, 5, 600, 312])
+    if model.context_bars == 1:
+        for chosen in (asked, asked[:1], asked[1:3]):
+            assert np.array_equal(model.predict_proba(only(rows, chosen)), among_all[chosen])
+    assert model.predict_proba(rows.observations.of(asked)) == pytest.approx(
+        among_all[asked], abs=1e-6
+    )
+    assert model.predict_proba(rows.observations.of(asked[:0])).shape == (0, 3)
+
+
+def only(rows, chosen):
+    every = rows.observations
+    return Observations(
+        every.X[chosen],
+        every.symbols,
+        every.symbol[chosen],
+        every.bar[chosen],
+        np.arange(chosen.size),
+    )
+
+
 def test_an_absent_class_is_all_but_impossible(kind, rows):
     absent = replace(rows, y=np.where(rows.y == 2, 1, rows.y))
     proba = fitted(kind, absent).predict_proba(rows.observations)
@@ -121,6 +206,68 @@ def test_a_saved_model_predicts_the_same_here_and_where_there_is_no_training(kin
     served = load_predictor(kind.predictor_kind, tmp_path)
     assert np.array_equal(served.predict_proba(rows.observations), expected)
     assert not [p for p in tmp_path.iterdir() if p.suffix in (".pkl", ".pickle", ".joblib")]
+
+
+ALONE = """
+import sys
+
+class NoTraining:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("training", "evaluation", "pipelines"):
+            raise ImportError(name + " is not here")
+
+sys.meta_path.insert(0, NoTraining())
+from pathlib import Path
+import numpy as np
+from serving.observations import Observations
+from serving.predictors import load_predictor
+
+folder = Path(sys.argv[1])
+given = np.load(folder / "rows.npz")
+asked = Observations(given["X"], ("A", "B", "C"), given["symbol"], given["bar"], given["rows"])
+for kind in sys.argv[2:]:
+    name, predictor = kind.split("=")
+    np.save(folder / f"{name}.npy", load_predictor(predictor, folder / name).predict_proba(asked))
+"""
+
+
+def test_every_model_predicts_the_same_in_a_process_without_training(rows, tmp_path):
+    asked = rows.observations
+    np.savez(tmp_path / "rows.npz", X=asked.X, symbol=asked.symbol, bar=asked.bar, rows=asked.rows)
+    kinds = [model_class(name) for name in MODELS]
+    for kind in kinds:
+        (tmp_path / kind.name).mkdir()
+        fitted(kind, rows).predictor.save(tmp_path / kind.name)
+    words = [f"{kind.name}={kind.predictor_kind}" for kind in kinds]
+    command = [sys.executable, "-c", ALONE, str(tmp_path), *words]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
+    for kind in kinds:
+        found = np.load(tmp_path / f"{kind.name}.npy")
+        assert np.array_equal(found, fitted(kind, rows).predict_proba(asked)), kind.name
+
+
+def test_a_fit_prints_nothing_and_leaves_no_file(kind, rows, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    kind({}, seed=7, threads=1).fit(replace(rows, y=np.minimum(rows.y, 1)))
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "another"])
+def test_a_damaged_file_is_refused_by_name(kind, rows, tmp_path, damage):
+    fitted(kind, rows).save(tmp_path)
+    for path in sorted(p for p in tmp_path.rglob("*") if p.is_file()):
+        whole = path.read_bytes()
+        if damage == "gone":
+            path.unlink()
+        else:
+            size = len(whole) // 2 if damage == "cut" else 0
+            path.write_bytes(b"not a model\n" * 30 if damage == "another" else whole[:size])
+        with pytest.raises(ValueError, match=path.stem):
+            kind.load(tmp_path)
+        path.write_bytes(whole)
+    kind.load(tmp_path)
 
 
 def test_importance_is_a_share_and_finds_the_signal(kind, rows):
