@@ -1,9 +1,10 @@
 """How fast features are computed: full history, one hour, and how it grows. Prints; asserts nothing.
 
 Uses ten real pairs from 2021 on where the real bars are beside the repository, a random market of
-the same size where they are not.
+the same size where they are not. `--plot FILE` draws the growth.
 """
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
 import polars as pl
@@ -120,30 +122,94 @@ def print_families(bars: pl.DataFrame) -> None:
             print(f"  {family:17} {len(chosen):3} columns {spent * 1e3:7.0f} {rate:7.0f}")
 
 
+def print_hours() -> None:
+    """Print what an hour costs as `build_features` asks for it: the two days that may be restated."""
+    print("\none hour (the newest 50 bars of every symbol, their lookbacks before), seconds")
+    for symbols in (10, 100, 500):
+        bars = random_bars(symbols, required_lookback() + 50)
+        since = START + required_lookback() * HOUR
+
+        def hour(bars: pl.DataFrame = bars, since: datetime = since) -> object:
+            return build_matrix(bars, timeframe=HOUR, since=since)
+
+        spent, used = seconds(hour, 3), processor_seconds(hour)
+        print(f"  {symbols:4} symbols {spent:7.3f} s, {used:7.3f} s of processor")
+
+
+Growth = dict[str, list[tuple[int, float]]]
+
+
+def growth() -> Growth:
+    """Return processor seconds by rows, symbols and columns, all else being equal."""
+    everything, bars = registered(), random_bars(10, 20_000)
+    kernels = everything[:: max(len(everything) // 256, 1)]
+
+    def spent(bars: pl.DataFrame, count: int | None = None) -> float:
+        chosen = everything if count is None else kernels[:: max(len(kernels) // count, 1)][:count]
+        compute(bars, chosen, timeframe=HOUR)
+        return min(
+            processor_seconds(lambda: compute(bars, chosen, timeframe=HOUR)) for _ in range(2)
+        )
+
+    lengths, markets, widths = (5_000, 10_000, 20_000, 40_000), (5, 10, 20, 40), (32, 64, 128, 256)
+    return {
+        "bars of ten symbols": [(n, spent(random_bars(10, n))) for n in lengths],
+        "symbols of 10,000 bars": [(n, spent(random_bars(n, 10_000))) for n in markets],
+        "columns of ten symbols": [(n, spent(bars, n)) for n in widths],
+    }
+
+
+def slope(points: list[tuple[int, float]]) -> float:
+    """Return the exponent of the growth: 1 where twice the work takes twice the time."""
+    sizes, spent = np.log(np.array(points, float)).T
+    return float(np.polyfit(sizes, spent, 1)[0])
+
+
+def plot(found: Growth, file: Path) -> None:
+    """Draw the growth, doubly logarithmic."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, len(found), figsize=(9, 2.8), layout="constrained")
+    for axis, (what, points) in zip(axes, found.items(), strict=True):
+        sizes, spent = zip(*points, strict=True)
+        axis.loglog(sizes, spent, "o-", color="#2458a8", label=f"exponent {slope(points):.2f}")
+        line = [spent[0] * size / sizes[0] for size in sizes]
+        axis.loglog(sizes, line, "--", color="#999999", label="linear")
+        axis.set(xlabel=what, ylabel="processor seconds")
+        axis.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=7)
+        axis.minorticks_off()
+        axis.legend(frameon=False, fontsize=7)
+    figure.savefig(file, dpi=90)
+
+
 def main() -> None:
     """Print rates and growth."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--plot", type=Path, help="PNG or SVG to draw the growth to")
+    options = parser.parse_args()
     bars = real_bars() if REAL.is_dir() else random_bars(10, 39_394)
     features = registered()
     taken = seconds(lambda: build_matrix(bars, timeframe=HOUR), 3)
     used = processor_seconds(lambda: build_matrix(bars, timeframe=HOUR))
     cells = bars.height * len(features)
+    peak = getrusage(RUSAGE_SELF).ru_maxrss / 2**20
     print(
         f"{len(features)} columns x {bars.height} rows: {taken:.2f} s, {cells / taken / 1e6:.0f} M cells/s "
-        f"on {THREADS} threads; {used:.2f} s of processor time"
+        f"on {THREADS} threads; {used:.2f} s of processor time, {cells / used / 1e6:.0f} M cells/s of it; "
+        f"at most {peak:.1f} GB; load {os.getloadavg()[0]:.1f}"
     )
     print_families(bars)
-    print("\none hour (the longest lookback and one bar), milliseconds")
-    for symbols in (10, 100, 500):
-        hour = random_bars(symbols, required_lookback() + 1)
-        spent = seconds(
-            lambda hour=hour: build_matrix(hour, timeframe=HOUR), 5 if symbols < 500 else 2
-        )
-        print(f"  {symbols:4} symbols {spent * 1e3:8.1f}")
-    print("\ngrowth, M cells/s")
-    for symbols, rows in ((10, 5_000), (10, 10_000), (10, 20_000), (10, 40_000), (40, 10_000)):
-        long = random_bars(symbols, rows)
-        spent = seconds(lambda long=long: build_matrix(long, timeframe=HOUR), 2)
-        print(f"  {symbols} x {rows:6} bars {long.height * len(features) / spent / 1e6:7.0f}")
+    print_hours()
+    print("\ngrowth, seconds of processor time")
+    found = growth()
+    for what, points in found.items():
+        listed = ", ".join(f"{size:,}: {spent:.2f}" for size, spent in points)
+        print(f"  {what}: {listed}; exponent {slope(points):.2f}")
+    if options.plot:
+        plot(found, options.plot)
     print(f"\nfirst hour of a new machine, all kernels compiled: {cold_seconds():.1f} s")
 
 
