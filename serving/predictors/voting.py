@@ -25,8 +25,9 @@ class VotingPredictor:
     weights : sequence of float
         One a member, not negative, of sum 1.
     hard : bool
-        Count every member as a whole vote for its likeliest class (the lower one of equals), so that
-        the probabilities are shares of votes.
+        Count every member as a whole vote for its likeliest class (the lower one of equals). One vote
+        more is split as the members' mean would, so that what none of them votes for is unlikely
+        instead of impossible.
     """
 
     def __init__(self, members: Sequence[Member], weights: Sequence[float], *, hard: bool) -> None:
@@ -38,9 +39,11 @@ class VotingPredictor:
     def predict_proba(self, observations: Observations) -> Floats:
         """Return (p_down, p_flat, p_up) of the asked rows, shape (n, 3)."""
         voices = member_proba(self.members, observations)
-        if self.hard:
-            voices = np.eye(3)[voices.argmax(axis=2)]
-        return pooled(voices, self.weights)
+        mean = pooled(voices, self.weights)
+        if not self.hard:
+            return mean
+        votes = pooled(np.eye(3)[voices.argmax(axis=2)], self.weights)
+        return (len(voices) * votes + mean) / (len(voices) + 1)
 
     def save(self, folder: Path) -> None:
         """Write `ensemble.json` and the members' folders."""

@@ -14,6 +14,9 @@ import xgboost
 from serving.bounds import ResidualBounds
 from serving.observations import Observations
 from serving.predictors import load_predictor
+from serving.predictors.grouped import GroupedPredictor
+from serving.predictors.members import Member
+from serving.predictors.voting import VotingPredictor
 from serving.predictors.xgboost import XGBoostPredictor
 from serving.scorer import Scorer, ScorerSpec, first_needed, score_after, score_frame
 
@@ -237,3 +240,48 @@ def test_scoring_needs_neither_training_nor_a_tracking_library(folder):
     )
     here = Scorer.load(folder).score(alone([[0.1, 0.02]]))
     assert float(done.stdout) == round(float(here["p_up"][0]), 12)
+
+
+@pytest.fixture
+def ensemble_folder(booster, tmp_path):
+    members = [Member("xgboost", XGBoostPredictor(booster)) for _ in range(2)]
+    voting = VotingPredictor(members, [0.5, 0.5], hard=False)
+    inner = Member("voting", voting)
+    path = tmp_path / "ensemble"
+    Scorer(spec(predictor="grouped"), GroupedPredictor([inner, inner], {"A": 1})).save(path)
+    return path
+
+
+def test_an_ensembles_files_are_named_by_their_path_and_read_as_they_were(booster, ensemble_folder):
+    loaded = Scorer.load(ensemble_folder)
+    assert sorted(loaded.spec.files) == [
+        "ensemble.json",
+        "member_0/ensemble.json",
+        "member_0/member_0/booster.ubj",
+        "member_0/member_1/booster.ubj",
+        "member_1/ensemble.json",
+        "member_1/member_0/booster.ubj",
+        "member_1/member_1/booster.ubj",
+    ]
+    X = np.random.default_rng(1).normal(size=(20, 2)).astype(np.float32)
+    plain = XGBoostPredictor(booster).predict_proba(alone(X))
+    assert loaded.predictor.predict_proba(alone(X)) == pytest.approx(plain)
+
+
+def test_a_changed_or_missing_file_of_a_member_is_refused(ensemble_folder):
+    model = ensemble_folder / "member_1" / "member_0" / "booster.ubj"
+    content = model.read_bytes()
+    model.write_bytes(content + b" ")
+    with pytest.raises(ValueError, match=r"member_1/member_0/booster\.ubj has hash .* registered"):
+        Scorer.load(ensemble_folder)
+    model.unlink()
+    with pytest.raises(ValueError, match=r"member_1/member_0/booster\.ubj has hash missing"):
+        Scorer.load(ensemble_folder)
+
+
+def test_a_file_that_was_not_saved_is_refused(ensemble_folder):
+    (ensemble_folder / "member_1" / "extra.txt").write_text("stray")
+    with pytest.raises(
+        ValueError, match=r"holds member_1/extra\.txt, which the scorer did not save"
+    ):
+        Scorer.load(ensemble_folder)

@@ -7,7 +7,7 @@ from typing import Any
 from training.models import model_class
 from training.models.protocol import Model, Trial
 
-DEFAULT_MEMBERS = ("xgboost", "logistic")
+DEFAULT_MEMBERS = ("lightgbm", "logistic")
 LABEL_MARK = "-"
 """Between a model's name and what tells one member from another of the same model."""
 PARAM_MARK = "."

@@ -40,7 +40,9 @@ class StackingModel(Ensemble):
         coefficients, intercept = fit_log_linear(
             evidence, samples.y, samples.weight, l2=self.params["l2"]
         )
-        used = shares(np.abs(coefficients).reshape(len(members), -1).sum(axis=1))
+        # What is added to all classes alike changes no probability.
+        telling = np.abs(coefficients - coefficients.mean(axis=1, keepdims=True))
+        used = shares(telling.reshape(len(members), -1).sum(axis=1))
         return StackingPredictor(served(members), coefficients, intercept), used.tolist()
 
 
