@@ -88,11 +88,11 @@ class TemporalNet(nn.Module):
         Tensor, shape (s, 3, n)
         """
         drop = noise.on_channels if noise else _untouched
-        x = embedded.transpose(1, 2).contiguous()
+        x = drop(embedded.transpose(1, 2).contiguous())
         for look, mix in zip(self.look, self.mix, strict=True):
             seen = drop(torch.relu(look(x)))
             x = x[:, :, -seen.shape[2] :] + mix(seen)
-        x = drop(torch.relu(x))
+        x = torch.relu(x)
         pooled = self._pool(x, present[:, None, -x.shape[2] :])
         newest = x[:, :, -pooled.shape[2] :]
         joined = torch.relu(self.join(torch.cat((newest, pooled), dim=1)))

@@ -25,14 +25,14 @@ SHAPE: dict[str, int] = {
     "pool_levels": 5,
     "heads": 4,
 }
-CUT: dict[str, int] = {"segment_bars": 64, "batch": 32}
+CUT: dict[str, int] = {"segment_bars": 128, "batch": 16}
 LEARNING: dict[str, Any] = {
     "epochs": 16,
     "patience": 4,
     "learning_rate": 0.001,
     "warm_up": 0.1,
-    "weight_decay": 0.05,
-    "dropout": 0.3,
+    "weight_decay": 1.0,
+    "dropout": 0.5,
     "feature_dropout": 0.3,
     "focal_gamma": 0.0,
     "mixup_alpha": 0.0,
@@ -134,7 +134,7 @@ class TCNModel:
             "pool_levels": trial.suggest_int("pool_levels", 2, 5),
             "channels": trial.suggest_int("channels", 16, 48, step=16),
             "learning_rate": trial.suggest_float("learning_rate", 0.0003, 0.003, log=True),
-            "weight_decay": trial.suggest_float("weight_decay", 0.01, 1.0, log=True),
+            "weight_decay": trial.suggest_float("weight_decay", 0.03, 3.0, log=True),
             "dropout": trial.suggest_float("dropout", 0.1, 0.6),
             "feature_dropout": trial.suggest_float("feature_dropout", 0.0, 0.6),
             "focal_gamma": trial.suggest_float("focal_gamma", 0.0, 1.0),
