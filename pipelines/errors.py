@@ -91,11 +91,18 @@ def _of_database(error: BaseException) -> HourglassError | None:
     )
 
 
+def is_of_disk(error: BaseException) -> bool:
+    """Say whether an error means that a disk is full or may not be written."""
+    return isinstance(error, OSError) and error.errno in _DISK_ERRORS
+
+
 def _of_disk(error: BaseException) -> HourglassError | None:
-    if not isinstance(error, OSError) or error.errno not in _DISK_ERRORS:
+    if not isinstance(error, OSError) or not is_of_disk(error):
         return None
+    # Of a copy that failed, the second name is the one that was being written.
+    where = error.filename2 or error.filename or "to the disk"
     return SourceUnavailable(
-        f"cannot write {error.filename or 'to the disk'}: {error.strerror}",
+        f"cannot write {where}: {error.strerror}",
         remedy="free space or mend the folder's permissions, then run the same command again",
     )
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import polars as pl
 
-from evaluation.backtest import BacktestResult, backtest
+from evaluation.backtest import BacktestResult, Outcome, backtest, evaluate, prepare
 from pipelines.clock import format_instant, parse_instant, timeframe_delta
 from pipelines.context import Context
 from pipelines.errors import ContractViolation
@@ -77,6 +77,25 @@ class Inputs:
             timeframe=timeframe_delta(settings.timeframe),
             strategy=strategy,
             funding=self.funding,
+        )
+
+    def trade_quickly(self, settings: Settings, scores: pl.DataFrame) -> Outcome:
+        """Trade scores of one horizon on these bars, without the frames that explain it.
+
+        The capital ramp is left out, as in a search.
+        """
+        step = timeframe_delta(settings.timeframe)
+        inputs = prepare(self.bars, self.features, timeframe=step, funding=self.funding)
+        row, bar, symbol = inputs.panel.locate(scores)
+        expected = np.full((inputs.panel.bars, len(inputs.panel.symbols)), np.nan)
+        expected[bar, symbol] = scores["expected_return"].to_numpy()[row]
+        return evaluate(
+            inputs,
+            expected,
+            int(scores["horizon_bars"][0]),
+            costs=settings.costs,
+            risk=settings.risk.model_copy(update={"ramp_start": 1.0}),
+            initial_cash=settings.books.initial_cash,
         )
 
     def between(self, start: datetime, end: datetime) -> "Inputs":
@@ -232,10 +251,12 @@ def training_id(settings: Settings, as_of: datetime, feature_set: str, data_hash
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """Return the settings on which a model depends: no addresses, no secrets, no thread count."""
+    """Return the settings on which a model depends: no addresses, secrets, threads or workers."""
     tree = settings.model_dump(mode="json")
     chosen = {name: tree[name] for name in ("venue", "timeframe", "universe", "training", "costs")}
-    chosen["training"].pop("threads")
+    for name in ("threads", "gates"):
+        chosen["training"].pop(name)
+    chosen["training"]["search"].pop("workers")
     return {**chosen, "risk": tree["risk"], "initial_cash": tree["books"]["initial_cash"]}
 
 

@@ -91,7 +91,7 @@ class Registry:
             Recorded with the model, and by `register` with its version.
         """
         client = self.tracking.client
-        with tempfile.TemporaryDirectory() as folder:
+        with self.tracking.writing("the model"), tempfile.TemporaryDirectory() as folder:
             scorer_hash = scorer.save(Path(folder) / "scorer")
             model = Path(folder) / "model"
             _save_pyfunc(model, Path(folder) / "scorer", scorer, example)
@@ -205,16 +205,27 @@ class Registry:
             If the version does not exist or its files are not the ones that were registered.
         """
         if version not in self._scorers:
-            info = self.version_info(version)
-            try:
-                scorer = Scorer.load(self._folder(info), expected_hash=info.scorer_hash)
-            except ValueError as error:
-                raise ContractViolation(
-                    f"model version {version} was refused: {error}",
-                    remedy="restore its artifacts, or train again and promote another version",
-                ) from error
-            self._scorers[version] = scorer
+            info, client = self.version_info(version), self.tracking.client
+            uri = client.get_model_version_download_uri(self.name, version)
+            self._scorers[version] = self._read(uri, info.scorer_hash, f"model version {version}")
         return self._scorers[version]
+
+    def scorer_of(self, training_id: str) -> Scorer:
+        """Return the scorer that a training logged, registered or not.
+
+        Raises
+        ------
+        ContractViolation
+            If the training has no complete model or its files are not the ones that were logged.
+        """
+        model = self.model_of(training_id)
+        if model is None:
+            raise ContractViolation(
+                f"training {training_id} has no complete model",
+                remedy="run fit-challenger for it, or train again",
+            )
+        name = f"the model of training {training_id}"
+        return self._read(str(model.artifact_location), model.tags["scorer_hash"], name)
 
     def mirror(
         self,
@@ -255,14 +266,23 @@ class Registry:
         aliases = found[0].aliases if found else {}
         return {alias: str(aliases[alias]) for alias in ALIASES if alias in aliases}
 
-    def _folder(self, info: VersionInfo) -> Path:
+    def _read(self, uri: str, scorer_hash: str, name: str) -> Scorer:
+        folder = self._folder(f"{uri.removeprefix('file://')}/{SCORER_PATH}", scorer_hash, name)
+        try:
+            return Scorer.load(folder, expected_hash=scorer_hash)
+        except ValueError as error:
+            raise ContractViolation(
+                f"{name} was refused: {error}",
+                remedy="restore its artifacts, or train again and promote another version",
+            ) from error
+
+    def _folder(self, uri: str, scorer_hash: str, name: str) -> Path:
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
-        uri = f"{self.tracking.client.get_model_version_download_uri(self.name, info.version)}/{SCORER_PATH}"
         if Path(uri).is_dir():
             return Path(uri)
-        folder = self._settings.home / "cache" / "scorers" / info.scorer_hash
+        folder = self._settings.home / "cache" / "scorers" / scorer_hash
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
@@ -272,7 +292,7 @@ class Registry:
                     if (refusal := policy_error(error)) is not None:
                         raise refusal from error
                     raise ContractViolation(
-                        f"the files of model version {info.version} are not at {uri}",
+                        f"the files of {name} are not at {uri}",
                         remedy="restore the artifacts, or train again",
                     ) from error
                 with suppress(OSError):  # another process brought the same files first

@@ -19,11 +19,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+import polars as pl
 import sqlalchemy as sa
 
 from pipelines.clock import format_instant
 from pipelines.database import DatabaseUrls
-from pipelines.errors import ConfigError, SourceUnavailable, policy_error, root_reason
+from pipelines.errors import (
+    ConfigError,
+    SourceUnavailable,
+    is_of_disk,
+    policy_error,
+    root_reason,
+)
 from pipelines.settings import Settings
 from pipelines.tracking.revision import source_revision
 
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
 
 PARENT_TAG = "mlflow.parentRunId"
 _MOST = 1000
+_ACTIVE_ONLY = 1  # mlflow.entities.ViewType.ACTIVE_ONLY, which is slow to import
 _QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -137,6 +145,18 @@ class Tracking:
         done = [run for run in runs if run.info.status == "FINISHED"]
         return sorted(done, key=lambda run: int(run.data.tags["window"]))
 
+    def trainings(self, as_of: datetime) -> list["Run"]:
+        """Return the parent runs of all trainings up to `as_of`, deleted ones too, oldest first.
+
+        Taking a run out of sight does not take back that it was tried.
+        """
+        from mlflow.entities import ViewType
+
+        # Text compares as time does: instants are written in one form.
+        runs = self._search({"kind": "training"}, view=ViewType.ALL)
+        known = [run for run in runs if run.data.tags["as_of"] <= format_instant(as_of)]
+        return sorted(known, key=lambda run: (run.data.tags["as_of"], run.info.start_time))
+
     def is_finished(self, training_id: str, number: int) -> bool:
         """Say whether the run of a window has finished."""
         return any(int(r.data.tags["window"]) == number for r in self.windows_of(training_id))
@@ -182,21 +202,63 @@ class Tracking:
         )
 
     def write_json(self, run_id: str, name: str, tree: Any) -> None:
-        """Write a JSON artifact."""
-        self.client.log_text(
-            run_id, json.dumps(plain_json(tree), indent=1, sort_keys=True) + "\n", name
-        )
+        """Write a JSON artifact; SourceUnavailable if the disk is full."""
+        text = json.dumps(plain_json(tree), indent=1, sort_keys=True) + "\n"
+        self.write_text(run_id, name, text)
 
     def read_json(self, run_id: str, name: str) -> Any:
         """Read a JSON artifact that `write_json` wrote."""
+        return json.loads(self.read_text(run_id, name))
+
+    def write_frame(self, run_id: str, name: str, frame: pl.DataFrame) -> None:
+        """Write a frame as a Parquet artifact."""
+        with self.writing(name), tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / Path(name).name
+            frame.write_parquet(path)
+            self.client.log_artifact(run_id, str(path), str(Path(name).parent))
+
+    def read_frame(self, run_id: str, name: str) -> pl.DataFrame:
+        """Read a frame that `write_frame` wrote."""
+        with tempfile.TemporaryDirectory() as folder:
+            return pl.read_parquet(self.client.download_artifacts(run_id, name, folder))
+
+    def write_text(self, run_id: str, name: str, text: str) -> None:
+        """Write a text artifact; SourceUnavailable if the disk is full."""
+        with self.writing(name):
+            self.client.log_text(run_id, text, name)
+
+    def read_text(self, run_id: str, name: str) -> str:
+        """Read a text artifact."""
         with tempfile.TemporaryDirectory() as folder:
             path = self.client.download_artifacts(run_id, name, folder)
-            return json.loads(Path(path).read_text(encoding="utf-8"))
+            return Path(path).read_text(encoding="utf-8")
 
     def write_figure(self, run_id: str, name: str, figure: "Figure") -> None:
-        """Write a plot as PNG and free it."""
-        self.client.log_figure(run_id, figure, name)
+        """Write a plot as PNG and free it; SourceUnavailable if the disk is full."""
+        with self.writing(name):
+            self.client.log_figure(run_id, figure, name)
         figure.clear()
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[None]:
+        """Say of a disk that is full or may not be written which artifact was not, and where.
+
+        Raises
+        ------
+        SourceUnavailable
+            Instead of the system's error. Nothing after it was written; what marks a step as done comes
+            last, so a step that is run again goes on.
+        """
+        try:
+            yield
+        except OSError as error:
+            if not is_of_disk(error):
+                raise
+            raise SourceUnavailable(
+                f"cannot write {name} to the artifacts at {self._settings.artifact_uri}: "
+                f"{error.strerror}; the training stopped there and nothing was registered",
+                remedy="free space or mend the folder's permissions, then run the same command again",
+            ) from error
 
     def write_tables(
         self, run_id: str, lake_uri: str, versions: Mapping[str, int], digest: str
@@ -241,16 +303,24 @@ class Tracking:
     def _one(self, tags: Mapping[str, str]) -> "Run | None":
         return next(iter(self._search(tags)), None)
 
-    def _search(self, tags: Mapping[str, str], condition: str = "") -> list["Run"]:
+    def _search(
+        self, tags: Mapping[str, str], condition: str = "", *, view: int = _ACTIVE_ONLY
+    ) -> list["Run"]:
         clauses = [*(f"tags.{k} = '{v}'" for k, v in tags.items()), condition]
-        return list(
-            self.client.search_runs(
+        runs: list[Run] = []
+        token: str | None = ""
+        while token is not None:
+            page = self.client.search_runs(
                 [self.experiment_id],
                 " and ".join(clause for clause in clauses if clause),
+                run_view_type=view,
                 max_results=_MOST,
                 order_by=["attributes.start_time ASC"],
+                page_token=token or None,
             )
-        )
+            runs += page
+            token = page.token or None
+        return runs
 
 
 def plain_json(tree: Any) -> Any:
