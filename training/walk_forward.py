@@ -17,8 +17,9 @@ from evaluation.conformal import grouped_bounds
 from serving.calibration import calibrate
 from serving.scorer import Scorer, ScorerSpec, score_frame
 from training.config import TrainingConfig
-from training.fitting import fit_rows
+from training.fitting import Fit, fit_rows
 from training.importance import Importance, measure_importance
+from training.models.composite import inner_audits
 from training.panel import SCALE_FEATURE, Panel, microseconds
 from training.splits import PurgedKFold, PurgedWalkForward, SplitAudit, audit_split
 
@@ -204,12 +205,19 @@ def fit_span(
     return FittedSpan(
         scorer=Scorer(spec, final.model.predictor),
         importance=measure_importance(panel, rows, final, fits, config),
-        audits=audits,
+        audits=[*audits, *_inner(fits, final)],
         rows=int(rows.size),
         fitted_rows=int(panel.thinned(rows, config.sample_every_bars).sum()),
         mean_uniqueness=panel.mean_uniqueness(rows),
         class_shares=_shares(panel.outcome[rows]),
     )
+
+
+def _inner(fits: list[tuple[Fit, Rows]], final: Fit) -> list[SplitAudit]:
+    """Return the audits of the splits that the models themselves made."""
+    return [
+        audit for fit in (*(fit for fit, _ in fits), final) for audit in inner_audits(fit.model)
+    ]
 
 
 def class_returns(

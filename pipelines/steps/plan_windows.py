@@ -22,7 +22,7 @@ from pipelines.tracking.plan import (
     training_id,
 )
 from training.config import TrainingConfig
-from training.models import model_class
+from training.models import make_model
 from training.walk_forward import Window
 from training.walk_forward import plan_windows as outer_windows
 
@@ -79,15 +79,17 @@ def plan_windows(
 
 
 def _searched_space(config: TrainingConfig) -> "dict[str, BaseDistribution]":
-    """Return what is searched; ConfigError if the model is not known or the grid does not fit it."""
+    """Return what is searched; ConfigError if there is no such model or the grid does not fit it."""
     from pipelines.tracking.proposals import searched_space, within
 
     try:
-        model_class(config.model)
+        make_model(config, {})
         space = searched_space(config)
     except ValueError as error:
         raise ConfigError(
-            str(error), remedy="mend training.model or training.model_params"
+            str(error),
+            remedy="mend training.model, training.members or their parameters; "
+            "`hourglass models` lists what there is",
         ) from None
     for name, values in config.search.grid.items():
         wrong = [value for value in values if not within(space, name, value)]

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from serving.scorer import Scorer
 from training.config import TrainingConfig
 from training.panel import build_panel
 from training.walk_forward import (
@@ -128,3 +129,47 @@ def test_a_fit_says_what_it_checked_and_what_it_is(panel, config):
 def test_a_span_without_labels_is_refused(panel, config):
     with pytest.raises(ValueError, match="0 instants cannot make 2 folds"):
         fit(panel, config, end=START + timedelta(days=1))
+
+
+def test_the_splits_inside_an_ensemble_are_audited_with_the_span(bars, features, config):
+    panel = build_panel(bars, features, config.label, timeframe=HOUR, end=END)
+    ensemble = config.model_copy(
+        update={"model": "stacking", "members": ("logistic",), "model_params": {"folds": 2}}
+    )
+    span = fit_span(
+        panel,
+        {},
+        ensemble,
+        start=START,
+        end=START + timedelta(days=30),
+        feature_set="abc",
+        name="span",
+    )
+    names = [audit.name for audit in span.audits]
+    # Two calibration folds and the final fit, each with two folds of its own.
+    assert names == ["span fold 0", "span fold 1", *["ensemble fold 0", "ensemble fold 1"] * 3]
+    assert {audit.overlaps for audit in span.audits} == {0}
+    assert span.scorer.spec.predictor == "stacking"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "multi_horizon", "members": ("logistic",), "model_params": {"folds": 2}},
+        {"scope": "symbol", "group_min_rows": 100},
+    ],
+    ids=["multi_horizon", "scope"],
+)
+def test_a_model_of_models_goes_through_a_whole_span_and_its_files(
+    bars, features, config, tmp_path, changes
+):
+    label = config.label.model_copy(update={"extra_horizons": (4,)})
+    panel = build_panel(bars, features, label, timeframe=HOUR, end=END)
+    wanted = config.model_copy(update={**changes, "label": label})
+    end = START + timedelta(days=24)
+    span = fit_span(panel, {}, wanted, start=START, end=end, feature_set="abc", name="span")
+    rows = panel.rows_between(end, END)
+    scores = score_rows(span.scorer, panel, rows)
+    span.scorer.save(tmp_path / "scorer")
+    assert scores.height == rows.size
+    assert scores.equals(score_rows(Scorer.load(tmp_path / "scorer"), panel, rows))

@@ -66,6 +66,10 @@ class MemberTrial:
         """Say whether the trial is not worth another fold."""
         return self._trial.should_prune()
 
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """Keep a JSON value with the trial, under the member's name."""
+        self._trial.set_user_attr(self._prefix + key, value)
+
 
 def member_models(names: Sequence[str], *, owner: str) -> dict[str, type[Model]]:
     """Return the model of every member by the member's name.
