@@ -38,7 +38,7 @@ def importance_of(context, **equal):
 def test_a_training_selects_keeps_its_choice_in_the_model_and_scores_with_it(selected):
     context, report = selected
     run_id, training_id = report.detail["run_id"], report.detail["training_id"]
-    scorer = context.registry.load(report.detail["version"]).scorer
+    scorer = context.registry.load(report.detail["version"])
     assert len(scorer.feature_names) == 5
     assert len(scorer.spec.projection.kept) == 3
     tracking = context.registry.tracking
