@@ -37,7 +37,7 @@ LEARNING: dict[str, Any] = {
     "focal_gamma": 0.0,
     "mixup_alpha": 0.0,
 }
-DEFAULTS: dict[str, Any] = {**SHAPE, **CUT, **LEARNING}
+DEFAULTS: dict[str, Any] = {**SHAPE, **CUT, **LEARNING, "refit": True}
 
 
 class TCNModel:
@@ -48,7 +48,8 @@ class TCNModel:
     params : dict
         Over `DEFAULTS`. `channels`, `levels`, `kernel`, `pool_levels` and `heads` are the network's
         (see `serving.sequences.architecture`); a batch has `batch` segments of `segment_bars` learned
-        bars each, and fewer where there are few; the others are `training.sequences.loop.Learning`'s.
+        bars each, and fewer where there are few; `refit` learns anew from all samples, the newest with
+        them, for as many epochs as did best; the others are `training.sequences.loop.Learning`'s.
     seed : int
         Seed of first weights, segment borders, their order, dropout and mixtures.
     threads : int
@@ -90,9 +91,9 @@ class TCNModel:
         return prepare(samples)
 
     def fit_prepared(self, prepared: "Prepared") -> Self:
-        """Fit on prepared rows, stopped by the last of them in time."""
+        """Fit on prepared rows for the epochs that foretell the last of them in time best."""
         from serving.sequences.temporal import TemporalNet, one_thread
-        from training.sequences.loop import Learning, gradient_shares, learn
+        from training.sequences.loop import Learning, gradient_shares, learn, relearn
         from training.sequences.start import class_shares, initialise
         from training.sequences.windows import Cut
 
@@ -103,6 +104,10 @@ class TCNModel:
         with one_thread():
             initialise(net, shares, seed=self.seed)
             self.tail_losses = learn(net, prepared, cut, learning, seed=self.seed)
+            if self.params["refit"]:
+                initialise(net, class_shares(prepared.y, prepared.weight), seed=self.seed)
+                epochs = int(np.argmin(self.tail_losses))
+                relearn(net, prepared, cut, learning, epochs=epochs, seed=self.seed)
             self._importance = gradient_shares(net, prepared, cut)
         self._fitted = TCNPredictor(net.requires_grad_(False), prepared.scaling)
         return self

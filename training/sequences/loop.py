@@ -72,10 +72,7 @@ def learn(
     losses, best = [tail_loss(net, prepared, cut)], _weights(net)
     lowest = 0
     for epoch in range(1, learning.epochs + 1):
-        seen = 0
-        for batch in prepared.batches(prepared.fit, cut, student.rng):
-            seen += int((batch.weight > 0).sum())
-            student.step(batch, (epoch - 1 + seen / prepared.fit.size) / learning.epochs)
+        student.study(prepared, prepared.fit, cut, epoch)
         losses.append(tail_loss(net, prepared, cut))
         if losses[epoch] < losses[lowest]:
             lowest, best = epoch, _weights(net)
@@ -83,6 +80,15 @@ def learn(
             break
     net.load_state_dict(best)
     return losses
+
+
+def relearn(
+    net: TemporalNet, prepared: Prepared, cut: Cut, learning: Learning, *, epochs: int, seed: int
+) -> None:
+    """Fit a fresh `net` to all samples, the tail with them, in the first `epochs` of `learning`."""
+    student, every = _Student(net, learning, seed), np.arange(prepared.rows.size)
+    for epoch in range(1, epochs + 1):
+        student.study(prepared, every, cut, epoch)
 
 
 class _Student:
@@ -100,6 +106,15 @@ class _Student:
             {"params": biases, "weight_decay": 0.0},
         ]
         self.optimiser = torch.optim.AdamW(groups, fused=True)
+
+    def study(
+        self, prepared: Prepared, places: npt.NDArray[np.int64], cut: Cut, epoch: int
+    ) -> None:
+        """Pass once over the samples at `places`, the pass being number `epoch`, from 1."""
+        seen = 0
+        for batch in prepared.batches(places, cut, self.rng):
+            seen += int((batch.weight > 0).sum())
+            self.step(batch, (epoch - 1 + seen / places.size) / self.learning.epochs)
 
     def step(self, batch: Batch, progress: float) -> None:
         """Take one step down the loss of a batch."""

@@ -209,13 +209,18 @@ def test_labels_of_the_tail_choose_the_epoch_and_teach_nothing():
     other_y = y.copy()
     other_y[tail[:9]] = (y[tail[:9]] + 1) % 3
     few = {"epochs": 3, "dropout": 0.1, "feature_dropout": 0.0, "learning_rate": 0.01}
+    first = {**few, "refit": False}
     one, other = (
-        TCNModel(few, seed=1, threads=1).fit(replace(samples, y=each)) for each in (y, other_y)
+        TCNModel(first, seed=1, threads=1).fit(replace(samples, y=each)) for each in (y, other_y)
     )
     assert np.argmin(one.tail_losses) == np.argmin(other.tail_losses) == 3
     assert other.tail_losses != one.tail_losses
     asked = samples.observations
     assert np.array_equal(one.predict_proba(asked), other.predict_proba(asked))
+    # Only the refit, whose length is settled by then, learns from them.
+    again = TCNModel(few, seed=1, threads=1).fit(replace(samples, y=other_y))
+    assert again.tail_losses == other.tail_losses
+    assert not np.array_equal(again.predict_proba(asked), other.predict_proba(asked))
 
 
 def test_features_of_rows_that_are_not_learned_from_do_not_set_the_scale():
@@ -242,7 +247,7 @@ def test_learning_stops_when_the_tail_has_not_improved_for_its_patience():
 
 def test_an_untrained_network_answers_the_shares_of_the_classes():
     samples = ordered(300)
-    model = TCNModel({"epochs": 0}, seed=1, threads=1).fit(samples)
+    model = TCNModel({"epochs": 0, "refit": False}, seed=1, threads=1).fit(samples)
     y = samples.y[tail_split(samples)[0]]
     shares = (np.bincount(y, minlength=3) + 0.5) / (y.size + 1.5)
     np.testing.assert_allclose(model.predict_proba(samples.observations)[7], shares, rtol=1e-5)
