@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.observations import Observations
+from serving.predictors.seals import read_sealed, write_seal
 from serving.predictors.threads import threads_for
 
 if TYPE_CHECKING:
@@ -49,21 +50,14 @@ class CatBoostPredictor:
         return proba
 
     def save(self, folder: Path) -> None:
-        """Write `trees.cbm`."""
+        """Write `trees.cbm` and its hash, `trees.sha256`."""
         self.trees.save_model(str(folder / TREES_FILE), format="cbm")
+        write_seal(folder / TREES_FILE)
 
 
 def load(folder: Path) -> CatBoostPredictor:
     """Read `trees.cbm` from `folder`; ValueError if it is missing or damaged."""
+    content = read_sealed(folder / TREES_FILE)
     import catboost
 
-    path = folder / TREES_FILE
-    try:
-        trees = catboost.CatBoost().load_model(blob=path.read_bytes())
-        classes = list(trees.classes_)
-    except (OSError, catboost.CatBoostError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{path} is not a readable CatBoost model: {reason}") from None
-    if not classes or not set(classes) <= {0, 1, 2}:
-        raise ValueError(f"{path} tells the classes {classes} apart, not 0, 1, 2; save it anew")
-    return CatBoostPredictor(trees)
+    return CatBoostPredictor(catboost.CatBoost().load_model(blob=content))

@@ -1,6 +1,5 @@
 """A gradient-boosted tree ensemble, read from LightGBM's text."""
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.observations import Observations
+from serving.predictors.seals import read_sealed, write_seal
 from serving.predictors.threads import threads_for
 
 if TYPE_CHECKING:
     import lightgbm
 
 BOOSTER_FILE = "booster.txt"
-DIGEST_FILE = "booster.sha256"
 
 
 class LightGBMPredictor:
@@ -45,24 +44,13 @@ class LightGBMPredictor:
 
     def save(self, folder: Path) -> None:
         """Write `booster.txt` and its hash, `booster.sha256`."""
-        text = self.booster.model_to_string(num_iteration=-1).encode()
-        (folder / BOOSTER_FILE).write_bytes(text)
-        (folder / DIGEST_FILE).write_text(hashlib.sha256(text).hexdigest(), encoding="ascii")
+        (folder / BOOSTER_FILE).write_bytes(self.booster.model_to_string(num_iteration=-1).encode())
+        write_seal(folder / BOOSTER_FILE)
 
 
 def load(folder: Path) -> LightGBMPredictor:
     """Read `booster.txt` from `folder`; ValueError if it is missing or damaged."""
+    text = read_sealed(folder / BOOSTER_FILE).decode()
     import lightgbm
 
-    path = folder / BOOSTER_FILE
-    try:
-        text, digest = path.read_bytes(), (folder / DIGEST_FILE).read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path} is not readable: {error}") from None
-    # LightGBM takes what is left of a cut file for a smaller model, and dies of a wrong digit.
-    if (found := hashlib.sha256(text).hexdigest()) != digest.decode("ascii", "replace"):
-        raise ValueError(
-            f"{path} has hash {found[:12]}, not the one in {DIGEST_FILE}; save the model anew"
-        )
-    booster = lightgbm.Booster(model_str=text.decode())
-    return LightGBMPredictor(booster)
+    return LightGBMPredictor(lightgbm.Booster(model_str=text))

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.observations import Observations
+from serving.predictors.seals import read_sealed, write_seal
 from serving.predictors.threads import threads_for
 
 if TYPE_CHECKING:
@@ -42,18 +43,16 @@ class XGBoostPredictor:
         return proba / total
 
     def save(self, folder: Path) -> None:
-        """Write `booster.ubj`."""
+        """Write `booster.ubj` and its hash, `booster.sha256`."""
         self.booster.save_model(folder / BOOSTER_FILE)
+        write_seal(folder / BOOSTER_FILE)
 
 
 def load(folder: Path) -> XGBoostPredictor:
     """Read `booster.ubj` from `folder`; ValueError if it is missing or damaged."""
+    content = read_sealed(folder / BOOSTER_FILE)
     import xgboost
 
     booster = xgboost.Booster({"nthread": 1})
-    try:
-        booster.load_model(folder / BOOSTER_FILE)
-    except xgboost.core.XGBoostError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{folder / BOOSTER_FILE} is not a readable booster: {reason}") from None
+    booster.load_model(bytearray(content))
     return XGBoostPredictor(booster)

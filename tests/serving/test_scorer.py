@@ -199,7 +199,8 @@ def test_an_unknown_predictor_and_a_damaged_booster_are_refused(tmp_path):
     with pytest.raises(ValueError, match="predictor 'oracle' is not known; known are xgboost"):
         load_predictor("oracle", tmp_path)
     (tmp_path / "booster.ubj").write_bytes(b"not a booster")
-    with pytest.raises(ValueError, match="is not a readable booster"):
+    (tmp_path / "booster.sha256").write_text("0" * 64)
+    with pytest.raises(ValueError, match="not the one in booster.sha256; save the model anew"):
         load_predictor("xgboost", tmp_path)
 
 
@@ -257,10 +258,14 @@ def test_an_ensembles_files_are_named_by_their_path_and_read_as_they_were(booste
     assert sorted(loaded.spec.files) == [
         "ensemble.json",
         "member_0/ensemble.json",
+        "member_0/member_0/booster.sha256",
         "member_0/member_0/booster.ubj",
+        "member_0/member_1/booster.sha256",
         "member_0/member_1/booster.ubj",
         "member_1/ensemble.json",
+        "member_1/member_0/booster.sha256",
         "member_1/member_0/booster.ubj",
+        "member_1/member_1/booster.sha256",
         "member_1/member_1/booster.ubj",
     ]
     X = np.random.default_rng(1).normal(size=(20, 2)).astype(np.float32)
