@@ -213,9 +213,10 @@ class Tracking:
     def write_frame(self, run_id: str, name: str, frame: pl.DataFrame) -> None:
         """Write a frame as a Parquet artifact."""
         with self.writing(name), tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / Path(name).name
+            within, _, file = name.rpartition("/")
+            path = Path(folder) / file
             frame.write_parquet(path)
-            self.client.log_artifact(run_id, str(path), str(Path(name).parent))
+            self.client.log_artifact(run_id, str(path), within or None)
 
     def read_frame(self, run_id: str, name: str) -> pl.DataFrame:
         """Read a frame that `write_frame` wrote."""
