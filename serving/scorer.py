@@ -169,7 +169,8 @@ class Scorer:
         proba = calibrate(self.predictor.predict_proba(given), self.spec.calibration)
         volatility = X[observations.rows, self._scale_column].astype(np.float64)
         scale = volatility * np.sqrt(self.horizon_bars)
-        expected = proba @ np.asarray(self.spec.class_returns) * scale
+        # Summed a column at a time: a matrix product may round one row otherwise among many than alone.
+        expected = sum(proba[:, k] * self.spec.class_returns[k] for k in range(3)) * scale
         below, above = self.spec.residual_bounds.at(scale)
         return {
             "p_down": proba[:, 0],

@@ -150,6 +150,15 @@ def test_a_saved_scorer_scores_as_before(booster, folder):
     assert np.abs(total - 1).max() < 1e-12
 
 
+def test_a_row_scored_alone_is_the_row_scored_among_many_to_the_last_bit(folder):
+    rows = np.random.default_rng(2).normal(0.01, 0.02, size=(257, 2)).astype(np.float32)
+    scorer = Scorer.load(folder)
+    among = scorer.score(alone(rows))
+    for place in range(0, 257, 16):
+        for name, value in scorer.score(alone(rows[place : place + 1])).items():
+            assert np.array_equal(value, among[name][place : place + 1], equal_nan=True), name
+
+
 def test_no_rows_give_no_scores(folder):
     columns = Scorer.load(folder).score(alone(np.empty((0, 2))))
     assert {values.size for values in columns.values()} == {0}
