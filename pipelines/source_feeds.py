@@ -211,11 +211,12 @@ def _feeds(settings: Settings, symbols: Sequence[str]) -> Iterator[SourceFeed]:
     beside = tuple(contract for contract in contracts if contract not in paid)
     if "funding" in enabled and beside:
         yield FundingFeed(venue, "1h", beside, FUNDING, traded=False)
+    if "premium" in enabled:
+        yield PremiumFeed(venue, "1h", contracts, PREMIUMS, traded=False)
+    # Last of its venue: it is not on the host that trades, and a venue that fails is not asked on.
     if "open_interest" in enabled:
         lag = timedelta(minutes=sources.open_interest_lag_minutes)
         yield OpenInterestFeed(venue, "1h", contracts, OPEN_INTEREST, traded=False, lag=lag)
-    if "premium" in enabled:
-        yield PremiumFeed(venue, "1h", contracts, PREMIUMS, traded=False)
     if "fear_greed" in enabled:
         lag = timedelta(hours=sources.fear_greed_lag_hours)
         yield FearGreedFeed(

@@ -5,7 +5,9 @@ hour plus a written lag, so that no hour is traded on what only a faster machine
 serves thirty days; what is older is not asked for, and stays missing.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -20,6 +22,8 @@ PAGE_READINGS = 500
 # Thirty days are served; a little less is asked, for both clocks move on.
 REACH = timedelta(days=30) - timedelta(hours=2)
 _HOUR = 3_600_000
+
+Send = Callable[[dict[str, Any]], Any]
 
 
 def read_open_interest(
@@ -51,10 +55,11 @@ def read_open_interest(
     ConfigError, ContractViolation, SourceUnavailable
         As `sources.funding.read_rates`.
     """
+    read = partial(_read_page, _endpoint(client))
     earliest = now - REACH
     first, last = stamps_within(max(start - lag, earliest), min(end - lag, now), _HOUR)
     answer = read_pages(
-        _read_page, client, symbol, first=first, last=last, step=_HOUR, limit=PAGE_READINGS
+        read, client, symbol, first=first, last=last, step=_HOUR, limit=PAGE_READINGS
     )
     if isinstance(answer, UnknownSymbol):
         return answer
@@ -93,16 +98,9 @@ def parse_open_interest(answer: Any, market_id: str, first: int, last: int) -> V
 
 
 def _read_page(
-    client: VenueClient, symbol: str, first: int, last: int
+    send: Send, client: VenueClient, symbol: str, first: int, last: int
 ) -> tuple[Values, int] | UnknownSymbol:
     what = f"{symbol} open interest of {shown(first)} to {shown(last)}"
-    send = getattr(client.api, "fapiDataGetOpenInterestHist", None)
-    if send is None:
-        raise ConfigError(
-            f"the open interest of {client.venue} is not read",
-            remedy="set sources.derivatives_venue to binanceusdm, or take open_interest out of "
-            "sources.enabled",
-        )
 
     def read() -> tuple[Values, int]:
         market_id = client.market_id(symbol)
@@ -117,3 +115,14 @@ def _read_page(
         return parse_open_interest(answer, market_id, first, last), len(answer)
 
     return client.read_page(read, what=what, symbol=symbol)
+
+
+def _endpoint(client: VenueClient) -> Send:
+    send: Send | None = getattr(client.api, "fapiDataGetOpenInterestHist", None)
+    if send is None:
+        raise ConfigError(
+            f"the open interest of {client.venue} is not read",
+            remedy="set sources.derivatives_venue to binanceusdm, or take open_interest out of "
+            "sources.enabled",
+        )
+    return send

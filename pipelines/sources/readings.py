@@ -39,7 +39,9 @@ def put(values: Values, stamp: int | None, value: float | None, first: int, last
     if stamp is None or not first <= stamp <= last:
         where = "at no instant" if stamp is None else shown(stamp)
         raise BadPage(f"a value of {where}, outside the span that was asked")
-    if values.setdefault(stamp, value) != value:
+    held = values.setdefault(stamp, value)
+    # NaN stays, for the contract to refuse and quarantine to show, and is no contradiction of itself.
+    if held is not value and held != value:
         raise BadPage(f"two values of {shown(stamp)} that disagree")
 
 

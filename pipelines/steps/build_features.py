@@ -1,7 +1,8 @@
 """Compute the feature columns of the traded universe from the bars and sources in the lake.
 
 The law: the rows of `features` up to `as_of` are what `build_matrix` gives from all bars of the
-universe up to `as_of`, with what sources had published joined to them (`feature_inputs`). To keep it at the price of an hour, only rows that may differ are computed:
+universe up to `as_of`, with what sources had published joined to them (`feature_inputs`). To keep it at
+the price of an hour, only rows that may differ are computed:
 
 - A bar that came or went shows as a key that only one of the tables has (an hour not built yet, an
   outage, older history that was backfilled, a gap that was repaired). Rows from the first of them
@@ -12,7 +13,7 @@ universe up to `as_of`, with what sources had published joined to them (`feature
   never of earlier ones, so nothing before that window can differ.
 - A reading of a source that came late or was restated does the same, within the same hours. One that
   is older takes the names of the columns it feeds off the table when it is written
-  (`feature_inputs.forget_columns`), and they are computed anew as if their definition had changed.
+  (`feature_inputs.publish`), and they are computed anew as if their definition had changed.
 - Another definition of a feature changes its column in every row, and no other column. The table
   names the hash of each column's definition, so only changed and new columns are computed over the
   whole history; the others stay as they are, bit for bit, and columns no longer wanted go.
@@ -55,8 +56,9 @@ _agreed: WeakKeyDictionary[Lake, dict[str, tuple[MonthFiles | None, MonthFiles |
 def build_features(context: Context, as_of: datetime) -> StepReport:
     """Bring `features` up to `as_of`.
 
-    Reads: `bars` of the universe, `funding`, `open_interest`, `premiums` and `indices` up to `as_of`: the
-    rows that may differ and the longest lookback before them; all of them on the first run and when a definition or the universe changed.
+    Reads: `bars` of the universe, `funding`, `open_interest`, `premiums` and `indices` up to `as_of`:
+    the rows that may differ and the longest lookback before them; all of them on the first run and
+    when a definition or the universe changed.
     Writes: `features`, the rows of the window that differ, and the hashes of the set and of each
     column in the table's metadata.
     Re-run: finds every row equal and writes nothing.
@@ -223,8 +225,8 @@ def feature_identity(settings: Settings) -> dict[str, str]:
     """Return what every row of `features` depends on beside its bars, as table metadata.
 
     `feature_set` is the hash of the definitions, which models and scorers are checked against;
-    `columns` the hash of each, and how long what it reads of a source counts. The panel matters because cross-asset columns are computed over
-    exactly its symbols.
+    `columns` the hash of each, and how long what it reads of a source counts. The panel matters because
+    cross-asset columns are computed over exactly its symbols.
     """
     names = feature_names(settings)
     panel = [settings.venue, settings.timeframe, *sorted(settings.universe)]

@@ -57,8 +57,8 @@ def check_features(context: Context, as_of: datetime) -> StepReport:
     and the first time, Great Expectations looks at the day, and every column's statistics over its
     whole history are written down.
 
-    Reads: `features`, `bars` of the universe and the sources: the trailing week, and the longest lookback before;
-    at midnight the months of `features` that changed.
+    Reads: `features`, `bars` of the universe and the sources: the trailing week, and the longest
+    lookback before; at midnight the months of `features` that changed.
     Writes: `quality`, one row a check; if one fails, `quarantine`: the hour's rows with the reason,
     and nobody scores, trades on or learns from the hour (`quality.refusals`).
     Re-run: writes the same rows; a refused hour that now passes is back.

@@ -22,7 +22,7 @@ from pipelines.tables import BARS
 HOUR = timedelta(hours=1)
 CANARIES = {
     "centred_window", "endless_mean", "filled_momentum", "forward_filled_label", "full_sample_scaling",
-    "negative_shift", "same_day_close", "whole_sample_mixture", "whole_sample_states",
+    "index_joined_by_date", "negative_shift", "same_day_close", "whole_sample_mixture", "whole_sample_states",
 }  # fmt: skip
 PROGRAM = """
 import sys, features
@@ -72,7 +72,7 @@ def test_a_file_of_ones_own_is_proved_by_the_same_command(tmp_path: Path) -> Non
     assert answer.returncode == 0
     assert set(told) == {"passed", "report", "summary"}
     assert told["passed"] is True
-    assert told["summary"] == {"features": 1, "violations": 0, "canaries": 9, "caught": 9}
+    assert told["summary"] == {"features": 1, "violations": 0, "canaries": 10, "caught": 10}
     report = json.loads(Path(told["report"]).with_suffix(".json").read_text())
     assert [row["name"] for row in report["features"]] == ["range_share_5"]
     assert report["bars"]["source"] == "the synthetic market"
