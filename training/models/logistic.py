@@ -60,7 +60,7 @@ class LogisticModel(RowModel[LogisticPredictor]):
     next hours. Values beyond the 0.5 % quantiles of the training rows are cut to them.
 
     Nothing is drawn, so the seed changes nothing. After `MOST_STEPS` steps the fit stops where it is, and
-    `converged` (also in `model.json`) is False.
+    the saved `model.json` says that it has not converged.
 
     Notes
     -----
@@ -100,6 +100,9 @@ class LogisticModel(RowModel[LogisticPredictor]):
             replace(prepared.line, coefficients=coefficients, intercept=intercept)
         )
         return self
+
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "converged": self.converged}
 
     def importance(self) -> Floats:
         """Return each feature's share of the absolute standardised coefficients, shape (k,)."""

@@ -80,8 +80,11 @@ class RowModel(ABC, Generic[Fitted]):
     def save(self, folder: Path) -> None:
         """Write the predictor's files and `model.json`."""
         self.predictor.save(folder)
-        state = {"params": self.params, "seed": self.seed, "threads": self.threads}
-        (folder / PARAMS_FILE).write_text(json.dumps(state, sort_keys=True), encoding="utf-8")
+        text = json.dumps(self._state(), sort_keys=True)
+        (folder / PARAMS_FILE).write_text(text, encoding="utf-8")
+
+    def _state(self) -> dict[str, Any]:
+        return {"params": self.params, "seed": self.seed, "threads": self.threads}
 
     @classmethod
     def load(cls, folder: Path) -> Self:
