@@ -1,5 +1,6 @@
 """The objective of the search."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -27,6 +28,9 @@ class Fixed:
 
     def suggest_float(self, name, low, high, *, log=False):
         return high if name == "learning_rate" else low
+
+    def set_user_attr(self, key, value):
+        self.attributes = {key: value}
 
     def report(self, value, step):
         self.reports.append((step, value))
@@ -69,8 +73,8 @@ def evaluate(panel, config, engine, trial):
 def test_an_oracle_earns_and_saying_nothing_earns_nothing(panel, engine):
     rows = panel.rows_between(END - timedelta(days=10), END)
     earn = engine(rows)
-    assert earn(np.full(rows.size, np.nan)) == 0.0
-    assert earn(np.nan_to_num(panel.realised[rows])) > 0.1
+    assert earn(np.full(rows.size, np.nan)).net_return == 0.0
+    assert earn(np.nan_to_num(panel.realised[rows])).net_return > 0.1
 
 
 def test_the_objective_is_the_mean_over_folds_and_repeats_itself(panel, config, engine):
@@ -96,3 +100,26 @@ def test_a_trial_may_be_stopped_between_folds_but_not_after_the_last(panel, conf
     finished = Fixed(prune_after=1)
     evaluate(panel, config, engine, finished)
     assert len(finished.reports) == 2
+
+
+def spoiled(panel, config, engine, **columns):
+    """Judge a trial on a panel of which some columns are replaced."""
+    search = config.search.model_copy(update={"objective": "log_loss"})
+    config = config.model_copy(update={"search": search})
+    return evaluate(replace(panel, **columns), config, engine, Fixed())
+
+
+def test_features_that_stand_still_are_worth_what_the_base_rates_are(panel, config, engine):
+    X = panel.X.copy()
+    X[:, [0, 1]] = 1.0
+    assert -1.1 < spoiled(panel, config, engine, X=X) < -0.3
+    assert -1.2 < spoiled(panel, config, engine, X=np.ones_like(X)) < -0.9
+
+
+def test_a_class_that_a_fold_never_saw_is_unlikely_there_and_no_error(panel, config, engine):
+    half = np.median(panel.known_at)
+    up = panel.outcome == 2
+    outcome = np.where(up & (panel.known_at > half), 1, panel.outcome)
+    value = spoiled(panel, config, engine, outcome=outcome)
+    assert np.isfinite(value)
+    assert value < spoiled(panel, config, engine)
