@@ -66,7 +66,8 @@ def open_interest_divergence(grid: Grid, bars: int, window: int) -> Array:
     change = bars * grid.mean(grid.once(_hourly), bars)
     moved = bars * grid.mean(grid.log_return, bars)
     deviation = np.maximum(np.sqrt(of_interest), _LEAST_DEVIATION)
-    return (change / deviation - ratio(moved, np.sqrt(of_price))) / np.sqrt(bars)
+    apart: Array = (change / deviation - ratio(moved, np.sqrt(of_price))) / np.sqrt(bars)
+    return apart
 
 
 @feature(

@@ -43,8 +43,8 @@ CHECKS = ("feature_set", "one_row_a_bar", "null_share", "not_constant", "expecta
 _ROUNDING = 1e-5
 _DAY = timedelta(days=1)
 _TICK = timedelta(microseconds=1)
-# The venue and day of a lake that is known to have been looked at.
-_looked_at: WeakKeyDictionary[Lake, tuple[str, datetime]] = WeakKeyDictionary()
+# The venue and day of a lake that is known to have been looked at, and the instant it is known since.
+_looked_at: WeakKeyDictionary[Lake, tuple[str, datetime, datetime]] = WeakKeyDictionary()
 _REMEDY = "read the named column in features/, mend it or its bars, and run build_features again"
 
 
@@ -144,13 +144,15 @@ def _is_daily(lake: Lake, settings: Settings, as_of: datetime) -> bool:
     midnight = as_of.replace(hour=0, minute=0)
     if as_of == midnight:
         return True
-    if _looked_at.get(lake) == (settings.venue, midnight):
+    venue, day, since = _looked_at.get(lake, ("", midnight, as_of))
+    # An hour before that instant may be the one at which the look was taken.
+    if (venue, day) == (settings.venue, midnight) and since <= as_of:
         return False
     made = latest_statistics(
         lake, FEATURES.name, venue=settings.venue, start=midnight - _TICK, end=as_of - _TICK
     )
     if made:
-        _looked_at[lake] = (settings.venue, midnight)
+        _looked_at[lake] = (settings.venue, midnight, as_of)
     return not made
 
 

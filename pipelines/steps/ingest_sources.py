@@ -74,7 +74,8 @@ def _ingest(
     merged = merge_rows(feed.table, standing, rows, as_of=end, restatement=restatement)
     events = {
         "duplicates": {symbol: [end] * count for symbol, count in fetched.duplicates.items()},
-        "listed": {symbol: [end] for symbol in fetched.unknown},
+        # A pair need not have a perpetual: said once a day, not whenever it is looked for.
+        "listed": {symbol: [end] for symbol in fetched.unknown if end.hour == end.minute == 0},
     }
     noted = quality.add(lake, event_results(feed, {**events, **merged.events}, end))
     where = {"venue": [feed.venue], "symbol": asked}

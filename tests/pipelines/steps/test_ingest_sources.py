@@ -73,9 +73,18 @@ def test_the_first_hour_fetches_two_days_of_everything_and_a_second_run_changes_
     before = versions(context)
     assert not ingest_sources(context, NOW).changed
     assert versions(context) == before
-    # Ether's contract is not listed there: that is told, and nothing else is missing.
-    assert set(noted(context)["check"]) == {"listed"}
-    assert set(noted(context)["symbol"]) == {"ETH/USDT:USDT"}
+    assert noted(context).is_empty()
+
+
+def test_a_pair_without_a_perpetual_is_told_once_a_day(context, venue):
+    venue.clock.set(now=NOW + 12 * HOUR)
+    for hour in range(9, 12):
+        ingest_sources(context, NOW + hour * HOUR)
+    rows = noted(context)
+    assert set(rows.select("check", "symbol", "known_at").rows()) == {
+        ("listed", "ETH/USDT:USDT", NOW + 10 * HOUR)
+    }
+    assert sorted(rows["table"]) == ["funding", "open_interest", "premiums"]
 
 
 def test_only_what_is_due_is_asked_for(context, venue):
