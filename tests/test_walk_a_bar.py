@@ -40,6 +40,7 @@ CLOSE = datetime(2024, 5, 6, 10, tzinfo=UTC)
 TRAINED_AT, NEXT_CLOSE = CLOSE - HOUR, CLOSE + HOUR
 HISTORY = timedelta(days=50)
 UNIVERSE = ("BTC/USDT", "ETH/USDT", "SOL/USDT")
+PERPETUALS = tuple(f"{symbol}:USDT" for symbol in UNIVERSE)
 SMALL_TRAINING = {
     "training.split.windows": 2,
     "training.split.test_days": 4,
@@ -80,7 +81,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Fetch the history, train a model at 09:00, then run the hourly chain for 10:00 and 11:00."""
-    market = SyntheticMarket(UNIVERSE, seed=7)
+    market = SyntheticMarket((*UNIVERSE, *PERPETUALS), seed=7)
     with running_simulator(market, now=NEXT_CLOSE + timedelta(minutes=1)) as exchange:
         keys = {
             "home": str(tmp_path_factory.mktemp("walk")),
@@ -143,6 +144,15 @@ def test_3_its_features_are_formulas_of_bars_up_to_its_close(world: World) -> No
     row = world.lake("features")
     assert row["log_return_24"] == pytest.approx(math.log(past[-1] / past[-25]), rel=1e-6)
     assert row["realised_vol_72"] == pytest.approx(returns[-72:].std(ddof=1), rel=1e-6)
+    # Beside the bar, what had been said by then: the funding of 08:00, Friday's close of the VIX.
+    paid = world.context.lake.read("funding", end=CLOSE, symbols=["BTC/USDT:USDT"]).row(
+        -1, named=True
+    )
+    assert paid["known_at"] == CLOSE - 2 * HOUR
+    assert row["funding_level"] == pytest.approx(paid["funding_rate"], rel=1e-6)
+    vix = world.context.lake.read("indices", end=CLOSE, symbols=["VIX"]).row(-1, named=True)
+    assert (vix["date"].day, vix["known_at"].day) == (3, 4)
+    assert row["vix_level"] == pytest.approx(math.log(vix["value"]), rel=1e-6)
 
 
 def test_4_the_champion_scores_it_and_was_trained_before_it(world: World) -> None:
