@@ -21,21 +21,21 @@ SECRET = {"database_url": True, "lake": {"storage_options"}, "stack": {"broker_u
 
 def as_of() -> datetime:
     """Return the instant the run works for: its Param, else the end of its interval, on the grid."""
-    run = get_current_context()["dag_run"]
-    if given := get_current_context()["params"].get("as_of"):
-        return clock.parse_instant(given)
-    return clock.floor_to_grid(run.data_interval_end or run.run_after, SETTINGS.timeframe)
+    run, given = get_current_context()["dag_run"], get_current_context()["params"].get("as_of")
+    due = clock.floor_to_grid(run.data_interval_end or run.run_after, SETTINGS.timeframe)
+    return clock.parse_instant(given) if given else due
 
 
 def run_step(name: str, *arguments: Any) -> dict[str, Any]:
     """Run `pipelines.steps.<name>`, with the settings that the run's form decides; return its report."""
+    from pipelines.airflow.links import origin_of
     from pipelines.context import Context
     from pipelines.tracking.revision import source_revision
 
     settings = load_settings(overrides(get_current_context()["params"]))
     LOG.info("settings %s", settings.model_dump_json(exclude=SECRET))
     step = getattr(import_module(f"pipelines.steps.{name}"), name)
-    with Context(settings) as context:
+    with Context(settings, origin=origin_of(settings, get_current_context()["dag_run"])) as context:
         report = {**step(context, *arguments).as_json(), "revision": source_revision()}
     LOG.info("report %s", json.dumps(report))
     return report.pop("detail") | report
@@ -51,7 +51,7 @@ def step_task(name: str, *, returns: str | None = None, **options: Any) -> Any:
 
     @task(task_id=name, doc_md=ast.get_docstring(step), outlets=OUTLETS.get(name, []), **options)
     def run(training_id=None, window=None, worker=None) -> Any:
-        given = (value for value in (training_id, window, worker) if value is not None)
+        given = [value for value in (training_id, window, worker) if value is not None]
         report = run_step(name, as_of(), *given)
         for key in {"training_id", "experiment_id", "run_id"} & report.keys():
             get_current_context()["ti"].xcom_push(key, report[key])

@@ -113,24 +113,3 @@ def brier_score(proba: Floats, outcome: Classes, weight: Floats | None = None) -
 def interval_coverage(realised: Floats, lower: Floats, upper: Floats) -> float:
     """Return the share of realised returns within [lower, upper]."""
     return float(np.mean((realised >= lower) & (realised <= upper)))
-
-
-def reliability_curve(
-    proba: Floats, outcome: Classes, *, label: int, bins: int = 10
-) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
-    """Return (mean predicted, share that came true, rows) of equally filled bins of one class.
-
-    Parameters
-    ----------
-    proba : array of float64, shape (n, 3)
-    outcome : array of int, shape (n,)
-    label : int
-        Class number whose probability is looked at.
-    bins : int
-        Bins; fewer come back where rows are fewer.
-    """
-    order = np.argsort(proba[:, label], kind="stable")
-    parts = [part for part in np.array_split(order, bins) if part.size]
-    predicted = np.array([proba[part, label].mean() for part in parts])
-    observed = np.array([(outcome[part] == label).mean() for part in parts])
-    return predicted, observed, np.array([part.size for part in parts], dtype=np.int64)

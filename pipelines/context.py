@@ -3,6 +3,7 @@
 Every step is `step(context, as_of) -> StepReport`.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -46,6 +47,8 @@ class Context:
         By default those the settings name; a rehearsal has a ledger of its own.
     source : ExchangeSource, optional
         By default a client of the venue.
+    origin : mapping, optional
+        Who asked for it, as tags of what is written down, e.g. the address of an Airflow run.
     """
 
     def __init__(
@@ -54,8 +57,10 @@ class Context:
         *,
         databases: "DatabaseUrls | None" = None,
         source: "ExchangeSource | None" = None,
+        origin: Mapping[str, str] | None = None,
     ) -> None:
         self.settings = settings
+        self.origin = dict(origin or {})
         # What the steps of one process hand on to each other, by name: read once, used by several.
         self.kept: dict[str, tuple[object, Any]] = {}
         self._sources: dict[str, ExchangeSource] = {}

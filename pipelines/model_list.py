@@ -28,6 +28,9 @@ class RecordingTrial:
         """Never end."""
         return False
 
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """Keep nothing."""
+
 
 def list_models() -> list[dict[str, Any]]:
     """Return what there is to say of each registered model, ensembles with their default members.

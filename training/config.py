@@ -5,6 +5,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from evaluation.gates import GateConfig
+
 
 class LabelConfig(BaseModel):
     """What the model learns to foresee, measured from the next bar's open."""
@@ -205,6 +207,32 @@ class ImportanceConfig(BaseModel):
     )
 
 
+class EvidenceConfig(BaseModel):
+    """How a training is judged; the numbers are the same whatever the machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: float = Field(
+        0.9, gt=0.5, lt=1, description="Coverage of the intervals around metrics, two-sided."
+    )
+    paths: int = Field(
+        1000, ge=100, description="Paths of every stationary bootstrap behind intervals and tests."
+    )
+    combinatorial_groups: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="Blocks of history of which every two are predicted from the others: n (n - 1) / 2 more fits for n - 1 backtest paths and their Sharpe ratios. 0 does none; 6 makes 15 fits.",
+    )
+
+    @field_validator("combinatorial_groups")
+    @classmethod
+    def _enough_groups(cls, value: int) -> int:
+        if 0 < value < 4:
+            raise ValueError(f"{value} groups make no paths worth the name; use 0, or 4 or more")
+        return value
+
+
 class TrainingConfig(BaseModel):
     """One training run."""
 
@@ -258,3 +286,5 @@ class TrainingConfig(BaseModel):
     nulls: NullConfig = NullConfig()
     selection: SelectionConfig = SelectionConfig()
     importance: ImportanceConfig = ImportanceConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
+    gates: GateConfig = GateConfig()

@@ -1,5 +1,6 @@
 """The search's objective: one set of hyper-parameters, judged fold by fold. Pure; storage is not here."""
 
+import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +12,7 @@ import polars as pl
 
 from evaluation.backtest import evaluate, prepare
 from evaluation.calibration import log_loss
+from evaluation.metrics import bar_returns
 from serving.config import CostConfig, RiskConfig
 from serving.observations import Observations
 from serving.projection import projected
@@ -25,14 +27,36 @@ from training.walk_forward import class_returns, inner_folds
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
-Earn = Callable[[Floats], float]
+Earn = Callable[[Floats], "Earned"]
+
+DAILY = "daily"
+"""Attribute of a trial: its net return a day on the folds that it ran, as `pack_returns` wrote it."""
 
 TIE_BREAK = 1e-3
 """Weight of log loss beside net return, so that trials that trade alike are still told apart."""
 
 
+_DAY = timedelta(days=1) // timedelta(microseconds=1)
+
+
 class Pruned(Exception):
     """The trial is not worth another fold."""
+
+
+@dataclass(frozen=True)
+class Earned:
+    """What trading a fold's expectations brought, net of costs.
+
+    Attributes
+    ----------
+    net_return : float
+        Log return over the fold.
+    daily : array of float64, shape (days,)
+        Simple return of every UTC day that the fold touches.
+    """
+
+    net_return: float
+    daily: Floats
 
 
 @dataclass(frozen=True)
@@ -100,7 +124,7 @@ def engine_earnings(
     timeframe: timedelta,
     funding: pl.DataFrame | None = None,
 ) -> Earn:
-    """Return a function from expected returns of the rows `keys` to the engine's net log return.
+    """Return a function from expected returns of the rows `keys` to what the engine earns with them.
 
     The capital ramp is left out: it says how far a new book is trusted, not what a model is worth.
 
@@ -119,14 +143,17 @@ def engine_earnings(
     risk = risk.model_copy(update={"ramp_start": 1.0})
     row, bar, symbol = inputs.panel.locate(keys)
     shape = (inputs.panel.bars, len(inputs.panel.symbols))
+    closes = day_closes(inputs.panel.instants().to_physical().to_numpy())
 
-    def earn(expected: Floats) -> float:
+    def earn(expected: Floats) -> Earned:
         placed = np.full(shape, np.nan)
         placed[bar, symbol] = expected[row]
         outcome = evaluate(
             inputs, placed, horizon_bars, costs=costs, risk=risk, initial_cash=initial_cash
         )
-        return float(np.log1p(max(outcome.net_return, -0.999999)))
+        net_return = float(np.log1p(max(outcome.net_return, -0.999999)))
+        held = np.concatenate([outcome.equity[:1], outcome.equity[1:][closes]])
+        return Earned(net_return, np.nan_to_num(bar_returns(held)))
 
     return earn
 
@@ -143,6 +170,9 @@ def evaluate_trial(
     panel, folds, config
         As `search_folds` made them.
 
+    The trial keeps the net return of every day of its folds (`DAILY`), whatever the objective: what a search
+    proves is judged by it.
+
     Returns
     -------
     float
@@ -156,16 +186,39 @@ def evaluate_trial(
     """
     params = suggest(config, trial)
     values: list[float] = []
+    daily: list[Floats] = []
     for number, fold in enumerate(folds):
         model = make_model(config, params)
         proba = model.fit_prepared(fold.prepared).predict_proba(fold.asked)
         loss = log_loss(proba, panel.outcome[fold.test], fold.weight)
-        if config.search.objective == "log_loss":
-            values.append(-loss)
-        else:
-            expected = proba @ np.asarray(fold.returns) * panel.scale[fold.test]
-            values.append(fold.earn(expected) - TIE_BREAK * loss)
+        earned = fold.earn(proba @ np.asarray(fold.returns) * panel.scale[fold.test])
+        daily.append(earned.daily)
+        trial.set_user_attr(DAILY, pack_returns(np.concatenate(daily)))
+        by_loss = config.search.objective == "log_loss"
+        values.append(-loss if by_loss else earned.net_return - TIE_BREAK * loss)
         trial.report(values[-1], number)
         if number + 1 < len(folds) and trial.should_prune():
             raise Pruned
     return float(np.mean(values))
+
+
+def day_closes(known_at: Rows) -> Rows:
+    """Return the places of the last bar of every UTC day; the bar known at midnight closes the old day.
+
+    Parameters
+    ----------
+    known_at : array of int64, shape (bars,)
+        Microseconds since the epoch, rising.
+    """
+    day = (known_at - 1) // _DAY
+    return np.flatnonzero(np.append(day[1:] != day[:-1], True))
+
+
+def pack_returns(daily: Floats) -> str:
+    """Return daily returns as text: float32, little-endian, in base 64 (2 kB a year)."""
+    return base64.b64encode(daily.astype("<f4").tobytes()).decode("ascii")
+
+
+def unpack_returns(text: str) -> Floats:
+    """Return what `pack_returns` wrote, to the precision of float32."""
+    return np.frombuffer(base64.b64decode(text), dtype="<f4").astype(np.float64)

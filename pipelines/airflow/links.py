@@ -1,15 +1,26 @@
-"""Buttons on Airflow's task pages."""
+"""From Airflow's task pages to MLflow, and back from what a run wrote down."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
 
-from pipelines.settings import load_settings
-from pipelines.stack.plan import mlflow_run_page
+from pipelines.settings import Settings, load_settings
+from pipelines.stack.plan import airflow_url, mlflow_run_page
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
+
+
+def origin_of(settings: Settings, dag_run: Any) -> dict[str, str]:
+    """Return which run of a DAG it was, with its page, as tags."""
+    page = f"dags/{quote(dag_run.dag_id, safe='')}/runs/{quote(dag_run.run_id, safe='')}"
+    return {
+        "airflow.dag_id": dag_run.dag_id,
+        "airflow.run_id": dag_run.run_id,
+        "airflow.url": f"{airflow_url(settings)}/{page}",
+    }
 
 
 class MlflowRun(BaseOperatorLink):

@@ -1,7 +1,7 @@
 """Verbs that run steps: of one hour, of a training, of a span."""
 
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,9 +17,9 @@ from pipelines.cli.options import (
     instant_of,
     settings_of,
 )
-from pipelines.cli.output import in_context, progress_bar, show_report
+from pipelines.cli.output import in_context, progress_bar, say, show, show_report
 from pipelines.context import Context, StepReport
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, ContractViolation
 from pipelines.settings import Settings
 
 app = typer.Typer()
@@ -75,9 +75,20 @@ def train_command(
             help="Read bars, features or funding as of this version, e.g. bars=12.",
         ),
     ] = None,
+    reproduce: Annotated[
+        str | None,
+        typer.Option(
+            "--reproduce",
+            metavar="RUN_ID",
+            help="Train a logged run again in memory and compare; leaves with 3 if a number differs.",
+        ),
+    ] = None,
 ) -> None:
     """Train by purged walk-forward and register the challenger."""
     settings = settings_of(home, sets)
+    if reproduce is not None:
+        _reproduce(settings, reproduce, json_output)
+        return
     instant = instant_of(as_of, settings)
     versions = _table_versions(at_version or [])
 
@@ -88,6 +99,21 @@ def train_command(
             return train(context, instant, versions, progress)
 
     show_report(in_context(settings, work, json_output), json_output)
+
+
+def _reproduce(settings: Settings, run_id: str, as_json: bool) -> None:
+    def work(context: Context) -> dict[str, Any]:
+        from pipelines.reproduction import reproduce
+
+        with progress_bar("reproduction") as progress:
+            return reproduce(context, run_id, progress).as_json()
+
+    answer = in_context(settings, work, as_json)
+    show(answer, as_json)
+    if not as_json:
+        say("every number is equal" if answer["equal"] else "NUMBERS DIFFER")
+    if not answer["equal"]:
+        raise typer.Exit(ContractViolation.exit_code)
 
 
 def _table_versions(given: list[str]) -> dict[str, int]:

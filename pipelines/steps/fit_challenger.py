@@ -6,6 +6,7 @@ from typing import Any
 from pipelines.clock import format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
+from pipelines.tracking.fits import fit_final
 from pipelines.tracking.importance import (
     CHALLENGER,
     TOP,
@@ -15,9 +16,8 @@ from pipelines.tracking.importance import (
 from pipelines.tracking.plan import TrainingPlan, load_plan, read_panel, run_of
 from pipelines.tracking.plots import importance_plot
 from pipelines.tracking.runs import plain_json
-from training.holdout import final_span
 from training.panel import Panel
-from training.walk_forward import FittedSpan, fit_span
+from training.walk_forward import FittedSpan
 
 _EXAMPLE_ROWS = 5
 
@@ -95,17 +95,8 @@ def _log_importance(
 
 
 def _fit(panel: Panel, plan: TrainingPlan) -> FittedSpan:
-    start, end = final_span(plan.as_of, plan.first, plan.training, timeframe=panel.timeframe)
     try:
-        return fit_span(
-            panel,
-            plan.params,
-            plan.training,
-            start=start,
-            end=end,
-            feature_set=plan.feature_set,
-            name="challenger",
-        )
+        return fit_final(panel, plan)
     except ValueError as error:
         raise ContractViolation(
             f"challenger: {error}; no model was logged",

@@ -1,27 +1,31 @@
-"""Judge a walk-forward on its test windows together, against baselines."""
+"""Judge a walk-forward on its test windows together: evidence, gates and the model card."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from evaluation.backtest import BacktestResult
-from evaluation.forecast import PROBABILITIES, pooled
+from evaluation.forecast import pooled
 from evaluation.gates import walk_forward_gates
 from pipelines.clock import format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
-from pipelines.tables import KEY
+from pipelines.tracking.card import CARD_FILE, card, verdict_tags
+from pipelines.tracking.checks import ask_labels
+from pipelines.tracking.evidence import Evidence, gather
+from pipelines.tracking.evidence_plots import evidence_figures
 from pipelines.tracking.plan import TrainingPlan, load_plan, read_panel
-from pipelines.tracking.plots import calibration_plot, equity_plot, window_table
+from pipelines.tracking.plots import equity_plot, window_table
+from pipelines.tracking.rivals import trade_all
 from pipelines.tracking.runs import plain_json
-from training.panel import Panel
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 GATES_FILE = "gates.json"
-_BASELINES = ("buy_and_hold", "ema_crossover")
+EVIDENCE_FILE = "evidence.json"
 _FORECAST = (
     "rows",
     "log_loss",
@@ -36,10 +40,12 @@ _FORECAST = (
 _TABLE = (
     "log_loss",
     "base_rate_log_loss",
+    "in_sample_log_loss",
     "directional_accuracy",
     "interval_coverage",
     "total_return",
     "sharpe",
+    "in_sample_sharpe",
     "max_drawdown",
     "trades",
     "fees",
@@ -47,12 +53,15 @@ _TABLE = (
 
 
 def judge(context: Context, as_of: datetime, training_id: str) -> StepReport:
-    """Trade all out-of-fold scores as one record, compare with the baselines, and write the gates.
+    """Trade all out-of-fold scores as one record, ask what it proves, and write gates and card.
 
-    Gates inform; whatever they say, the challenger gets its book and trades on paper.
+    Gates inform; whatever they say, the challenger gets its book and trades on paper. A training that
+    finds what is not there, or misses what is, is tagged `unfit`.
 
-    Reads: the plan and the finished windows of the training; out_of_fold_scores, bars, features.
-    Writes: metrics, plots, the per-window table and the gates on the parent run.
+    Reads: the plan, the search and the finished windows of the training, its logged model where a
+    hold-out is to be scored, the trials of all trainings before it; out_of_fold_scores, scores of the
+    champion, importance, bars, features, of contracts funding; the ledger's promotions.
+    Writes: metrics, plots, the per-window table, evidence, gates and card on the parent run.
     Re-run: a judged training is left as it is.
     """
     tracking = context.registry.tracking
@@ -64,32 +73,26 @@ def judge(context: Context, as_of: datetime, training_id: str) -> StepReport:
     windows = _finished(context, plan)
     scores = _out_of_fold(context, plan)
     inputs, panel = read_panel(context, plan)
-    span = inputs.between(plan.windows[0].test_start, plan.windows[-1].test_end)
-    results = {"model": span.trade(context.settings, scores)}
-    for name in _BASELINES:
-        results[name] = span.trade(context.settings, None, name)
-    metrics = {
-        **pooled([{name: row[name] for name in _FORECAST} for row in windows]),
-        **results["model"].metrics,
-        "overlaps": plan.search_overlaps
-        + run.data.metrics["fit_overlaps"]
-        + sum(row["overlaps"] for row in windows),
+    results = trade_all(context, plan, inputs, scores)
+    checks, asked = ask_labels(panel, plan)
+    evidence = gather(context, run, plan, inputs, panel, scores, results, windows, checks)
+    metrics = _metrics(run, plan, windows, results, evidence)
+    gates = [*asked, *walk_forward_gates(_observed(plan, metrics, evidence), plan.training.gates)]
+    _draw(context, run_id, plan, results, windows, evidence)
+    text = card(run, plan, evidence, gates, metrics)
+    tracking.write_json(run_id, EVIDENCE_FILE, evidence.as_json())
+    tracking.write_json(run_id, GATES_FILE, [gate.as_json() for gate in gates])
+    tracking.write_text(run_id, CARD_FILE, text)
+    tags = {
+        **verdict_tags(gates),
+        **({} if evidence.holdout is None else evidence.holdout.tags()),
+        "mlflow.note.content": text,
+        "judged": "true",
     }
-    gates = [
-        plain_json(gate.as_json())
-        for gate in walk_forward_gates(
-            metrics,
-            results["buy_and_hold"].metrics,
-            overlaps=round(metrics["overlaps"]),
-            interval_level=plan.training.interval_level,
-        )
-    ]
-    _draw(context, run_id, plan, panel, scores, results, windows)
-    tracking.write_json(run_id, GATES_FILE, gates)
-    compared = {f"{b}_{k}": v for b in _BASELINES for k, v in results[b].metrics.items()}
-    verdicts = {f"gate.{g['name']}": "passed" if g["passed"] else "failed" for g in gates}
-    tracking.log(run_id, metrics={**metrics, **compared}, tags={"judged": "true", **verdicts})
-    detail = {**_detail(training_id, gates), "metrics": plain_json(metrics)}
+    passed = {"gates_passed": sum(gate.passed for gate in gates), "gates": len(gates)}
+    tracking.log(run_id, metrics=metrics | passed, tags=tags)
+    found = [plain_json(gate.as_json()) for gate in gates]
+    detail = {**_detail(training_id, found), "metrics": plain_json(metrics)}
     return StepReport("judge", as_of, changed=True, detail=detail)
 
 
@@ -97,10 +100,10 @@ def _detail(training_id: str, gates: list[dict[str, Any]]) -> dict[str, Any]:
     return {"training_id": training_id, "gates": gates}
 
 
-def _finished(context: Context, plan: TrainingPlan) -> list[dict[str, float]]:
-    """Return the metrics of all windows; ContractViolation if one has not finished."""
-    runs: list[Run] = context.registry.tracking.windows_of(plan.training_id)
-    done = {int(run.data.tags["window"]): dict(run.data.metrics) for run in runs}
+def _finished(context: Context, plan: TrainingPlan) -> "list[Run]":
+    """Return the runs of all windows; ContractViolation if one has not finished."""
+    runs = context.registry.tracking.windows_of(plan.training_id)
+    done = {int(run.data.tags["window"]): run for run in runs}
     missing = [str(w.number) for w in plan.windows if w.number not in done]
     if missing:
         raise ContractViolation(
@@ -117,33 +120,77 @@ def _out_of_fold(context: Context, plan: TrainingPlan) -> pl.DataFrame:
     return scores.filter(pl.col("training_id") == plan.training_id)
 
 
+def _metrics(
+    run: "Run",
+    plan: TrainingPlan,
+    windows: "list[Run]",
+    results: Mapping[str, BacktestResult],
+    evidence: Evidence,
+) -> dict[str, float]:
+    rows = [window.data.metrics for window in windows]
+    overlaps = plan.search_overlaps + run.data.metrics["fit_overlaps"]
+    overlaps += sum(row["overlaps"] for row in rows) + evidence.path_overlaps
+    overlaps += sum(audit.overlaps for check in evidence.checks for audit in check.audits)
+    others = {name: result for name, result in results.items() if name != "model"}
+    return {
+        **pooled([{name: row[name] for name in _FORECAST} for row in rows]),
+        **results["model"].metrics,
+        **evidence.metrics(),
+        **{f"{who}_{k}": v for who, result in others.items() for k, v in result.metrics.items()},
+        "overlaps": overlaps,
+    }
+
+
+def _observed(
+    plan: TrainingPlan, metrics: Mapping[str, float], evidence: Evidence
+) -> dict[str, float]:
+    """Return what the gates look at."""
+    nan, forecasts = float("nan"), evidence.forecasts
+    overfitting, cash = evidence.search.overfitting, evidence.record.against["cash"]
+    observed = {
+        "overlaps": metrics["overlaps"],
+        "total_return": metrics["total_return"],
+        "sharpe_lead": metrics["sharpe"] - metrics["buy_and_hold_sharpe"],
+        "max_drawdown": -metrics["max_drawdown"],
+        "skill_lower": nan if forecasts.skill is None else forecasts.skill.lower,
+        "calibration_error": nan if forecasts.after is None else forecasts.after.error.value,
+        "interval_miss": abs(metrics["interval_coverage"] - plan.training.interval_level),
+        "deflated_sharpe": evidence.record.deflated.probability,
+        "overfitting": nan if overfitting is None else overfitting.probability,
+        "superior_p": nan if cash is None else cash.p_value,
+        "track_record": evidence.record.bars / evidence.record.track_record_bars,
+    }
+    if evidence.holdout is not None:
+        observed["holdout_skill"] = evidence.holdout.skill
+    return observed
+
+
 def _draw(
     context: Context,
     run_id: str,
     plan: TrainingPlan,
-    panel: Panel,
-    scores: pl.DataFrame,
-    results: dict[str, BacktestResult],
-    windows: list[dict[str, float]],
+    results: Mapping[str, BacktestResult],
+    windows: "list[Run]",
+    evidence: Evidence,
 ) -> None:
     tracking = context.registry.tracking
     starts = [window.test_start for window in plan.windows]
     curves = {name: result.equity for name, result in results.items()}
-    tracking.write_figure(run_id, "plots/equity.png", equity_plot(curves, starts))
-    outcomes = panel.outcomes(panel.rows_between(starts[0], plan.windows[-1].test_end))
-    known = scores.join(outcomes, on=KEY).filter(pl.col("outcome").is_not_null())
-    proba, outcome = known.select(PROBABILITIES).to_numpy(), known["outcome"].to_numpy()
-    tracking.write_figure(run_id, "plots/calibration.png", calibration_plot(proba, outcome))
     table = [
         {
             "window": window.number,
             "from": format_instant(window.test_start)[:10],
             "to": format_instant(window.test_end)[:10],
-            **{name: row.get(name, float("nan")) for name in _TABLE},
+            **{name: run.data.metrics.get(name, float("nan")) for name in _TABLE},
         }
-        for window, row in zip(plan.windows, windows, strict=True)
+        for window, run in zip(plan.windows, windows, strict=True)
     ]
+    figures = {
+        "equity": equity_plot(curves, starts),
+        "windows": window_table(table),
+        **evidence_figures(evidence),
+    }
+    for name, figure in figures.items():
+        tracking.write_figure(run_id, f"plots/{name}.png", figure)
     tracking.write_json(run_id, "windows.json", table)
-    tracking.write_figure(run_id, "plots/windows.png", window_table(table))
-    waterfall = results["model"].waterfall
-    tracking.write_json(run_id, "waterfall.json", waterfall.to_dicts())
+    tracking.write_json(run_id, "waterfall.json", results["model"].waterfall.to_dicts())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.clock import format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ConfigError, ContractViolation
+from pipelines.tracking.environment import ENVIRONMENT_FILE, environment
 from pipelines.tracking.plan import (
     PLAN_FILE,
     Inputs,
@@ -39,7 +40,7 @@ def plan_windows(
 
     Reads: bars, features, of contracts funding (up to `as_of`; at `versions` of the tables, by default
     the newest); of earlier trainings the parameters.
-    Writes: the MLflow parent run (plan, settings, datasets), an empty Optuna study.
+    Writes: the MLflow parent run (plan, settings, environment, datasets), an empty Optuna study.
     Re-run: finds the run by (as_of, configuration, data); a planned training is left as it is. Runs of
     killed trainings are closed.
     """
@@ -60,7 +61,8 @@ def plan_windows(
     if run is not None and is_planned(run):
         reopened = tracking.open_training(identity, as_of, {})
         return StepReport("plan_windows", as_of, changed=False, detail=detail | run_of(reopened))
-    run = tracking.open_training(identity, as_of, {"model": settings.training.model})
+    tags = {"model": settings.training.model, **context.origin}
+    run = tracking.open_training(identity, as_of, tags)
     tracking.close_ghosts(identity, as_of)
     plan = TrainingPlan(
         training_id=identity,
@@ -160,6 +162,7 @@ def _log_plan(context: Context, run_id: str, plan: TrainingPlan, inputs: Inputs)
     tracking = context.registry.tracking
     training = plan.training
     tracking.write_json(run_id, "settings.json", configuration(context.settings))
+    tracking.write_json(run_id, ENVIRONMENT_FILE, environment())
     tracking.write_json(run_id, PLAN_FILE, plan.as_json())
     tracking.write_tables(run_id, context.lake.uri, plan.versions, plan.data_hash)
     warm = {} if plan.warm_start is None else {"warm_start": plan.warm_start["version"]}

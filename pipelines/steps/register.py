@@ -3,26 +3,16 @@
 from datetime import datetime
 from typing import Any
 
-from pipelines.clock import format_instant, timeframe_delta
+from pipelines.clock import timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.ledger import Book
-from pipelines.steps.judge import GATES_FILE
+from pipelines.tracking.card import CARD_FILE
 from pipelines.tracking.plan import TrainingPlan, feature_set_of, load_plan, run_of
 
 _DECIDER = "register"
-_ON_CARD = (
-    "total_return",
-    "sharpe",
-    "max_drawdown",
-    "trades",
-    "buy_and_hold_total_return",
-    "buy_and_hold_sharpe",
-    "log_loss",
-    "base_rate_log_loss",
-    "directional_accuracy",
-    "interval_coverage",
-)
+VERDICTS = ("gate.", "gates.failed", "unfit")
+"""Beginnings of the tags of a judged run that its version carries, too."""
 
 
 def register(context: Context, as_of: datetime, training_id: str) -> StepReport:
@@ -48,13 +38,10 @@ def register(context: Context, as_of: datetime, training_id: str) -> StepReport:
             f"training {training_id} was not judged; nothing was registered",
             remedy="run judge for it, then register again",
         )
-    gates = registry.tracking.read_json(run.info.run_id, GATES_FILE)
-    version = registry.register(training_id, {})
-    registry.describe(
-        version,
-        _card(plan, gates, run.data.metrics),
-        {f"gate.{gate['name']}": "passed" if gate["passed"] else "failed" for gate in gates},
-    )
+    verdicts = {name: value for name, value in run.data.tags.items() if name.startswith(VERDICTS)}
+    version = registry.register(training_id, verdicts)
+    card = registry.tracking.read_text(run.info.run_id, CARD_FILE)
+    registry.describe(version, card, verdicts)
     champion, retired = _open_book(context, plan, version)
     registry.tracking.log(run.info.run_id, tags={"model_version": version})
     registry.tracking.finish(run.info.run_id)
@@ -139,30 +126,4 @@ def _retire(context: Context, book: Book, plan: TrainingPlan, reason: str) -> No
         at=max(plan.as_of, traded or plan.as_of),
         reason=reason,
         decided_by=_DECIDER,
-    )
-
-
-def _card(plan: TrainingPlan, gates: list[dict[str, Any]], metrics: dict[str, float]) -> str:
-    """Return the model card, Markdown."""
-    spans = f"{format_instant(plan.windows[0].test_start)} to {format_instant(plan.windows[-1].test_end)}"
-    rows = [f"| {name} | {metrics[name]:.4g} |" for name in _ON_CARD if name in metrics]
-    verdicts = [
-        f"- {'passed' if g['passed'] else '**failed**'} {g['name']}: {g['meaning']} "
-        f"({'none' if g['observed'] is None else format(g['observed'], '.4g')}, bound {g['bound']:.4g})"
-        for g in gates
-    ]
-    return "\n".join(
-        [
-            f"Trained as of {format_instant(plan.as_of)} (training `{plan.training_id}`), "
-            f"{plan.training.model}, {plan.training.label.kind} labels over "
-            f"{plan.training.label.horizon_bars} bars.",
-            "",
-            f"Out of fold, {len(plan.windows)} windows, {spans}, net of costs:",
-            "",
-            "| metric | value |",
-            "|---|---|",
-            *rows,
-            "",
-            *verdicts,
-        ]
     )

@@ -10,19 +10,26 @@ from pipelines.clock import format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ConfigError, ContractViolation
 from pipelines.tables import KEY, OUT_OF_FOLD_SCORES
+from pipelines.tracking.fits import (
+    CLASS_SHARES,
+    RAW_FILE,
+    fit_window,
+    in_sample_metrics,
+    uncalibrated,
+)
 from pipelines.tracking.importance import record_importance
 from pipelines.tracking.plan import Inputs, TrainingPlan, load_plan, read_panel
 from pipelines.tracking.runs import plain_json
 from training.panel import Panel
-from training.splits import audit_split
-from training.walk_forward import FittedSpan, Window, fit_span, score_rows
+from training.walk_forward import FittedSpan, Window
 
 
 def run_window(context: Context, as_of: datetime, training_id: str, window: int) -> StepReport:
     """Fit on the purged span before one test window, and score the window once.
 
     Reads: the plan of the training; bars, features (at the plan's versions).
-    Writes: out_of_fold_scores and importance (this training, this window), a child run in MLflow.
+    Writes: out_of_fold_scores and importance (this training, this window), a child run in MLflow with
+    metrics in and out of sample and the probabilities before calibration.
     Re-run: a finished window is left as it is; an unfinished one is fitted again, to the same scores.
     """
     tracking = context.registry.tracking
@@ -34,7 +41,7 @@ def run_window(context: Context, as_of: datetime, training_id: str, window: int)
     run_id = tracking.open_window(parent.info.run_id, training_id, window).info.run_id
     inputs, panel = read_panel(context, plan)
     try:
-        fitted, scores = _fit_and_score(panel, plan, chosen)
+        fitted, scores = fit_window(panel, plan, chosen)
     except ValueError as error:
         raise ContractViolation(
             f"window {window}: {error}; it was not scored",
@@ -49,7 +56,11 @@ def run_window(context: Context, as_of: datetime, training_id: str, window: int)
         end=chosen.test_end,
         where={"training_id": [training_id]},
     )
-    metrics = _measure(context, inputs, panel, chosen, fitted, scores)
+    metrics = {
+        **_measure(context, inputs, panel, chosen, fitted, scores),
+        **in_sample_metrics(context.settings, inputs, panel, chosen, fitted),
+    }
+    tracking.write_frame(run_id, RAW_FILE, uncalibrated(fitted.scorer, panel, chosen))
     path, fit = "importance.json", f"window {window}"
     record_importance(context.lake, tracking, run_id, path, plan, fit, fitted)
     _log(context, run_id, chosen, fitted, metrics)
@@ -65,28 +76,6 @@ def _window(plan: TrainingPlan, number: int) -> Window:
             remedy=f"use 0 to {len(plan.windows) - 1}",
         )
     return plan.windows[number]
-
-
-def _fit_and_score(
-    panel: Panel, plan: TrainingPlan, window: Window
-) -> tuple[FittedSpan, pl.DataFrame]:
-    train = panel.training_rows(window.train_start, window.test_start)
-    test = panel.rows_between(window.test_start, window.test_end)
-    name = f"window {window.number}"
-    audit = audit_split(
-        name, panel.known_at, panel.label_end, train, test, timeframe=panel.timeframe
-    )
-    fitted = fit_span(
-        panel,
-        plan.params,
-        plan.training,
-        start=window.train_start,
-        end=window.test_start,
-        feature_set=plan.feature_set,
-        name=name,
-    )
-    fitted.audits.append(audit)
-    return fitted, score_rows(fitted.scorer, panel, test)
 
 
 def _measure(
@@ -107,6 +96,7 @@ def _measure(
         "fitted_rows": float(fitted.fitted_rows),
         "mean_uniqueness": fitted.mean_uniqueness,
         "overlaps": float(sum(audit.overlaps for audit in fitted.audits)),
+        **dict(zip(CLASS_SHARES, fitted.class_shares, strict=True)),
     }
 
 

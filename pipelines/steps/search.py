@@ -40,7 +40,7 @@ def search(
     ran = 0
     with Study(context.databases.optuna, training_id) as study:
         if not is_searched(run) and open_places(study.finished(), config):
-            objective, audits = _objective(context, plan)
+            objective, audits = search_objective(context, plan)
             study.write_notes({AUDITS: [audit.as_json() for audit in audits]})
             warm = None if plan.warm_start is None else plan.warm_start["params"]
             ran = run_search(study, config, objective, warm_start=warm, progress=progress)
@@ -49,7 +49,14 @@ def search(
     return StepReport("search", as_of, changed=ran > 0, detail=detail)
 
 
-def _objective(context: Context, plan: TrainingPlan) -> tuple[Objective, list[SplitAudit]]:
+def search_objective(context: Context, plan: TrainingPlan) -> tuple[Objective, list[SplitAudit]]:
+    """Return what a trial of a planned training is worth, and the audits of the folds.
+
+    Raises
+    ------
+    ContractViolation
+        If the oldest training span cannot be cut into folds.
+    """
     config, oldest = plan.training, plan.windows[0]
     inputs = read_inputs(context, plan.as_of, plan.versions, config)
     seen = inputs.between(datetime.min.replace(tzinfo=plan.as_of.tzinfo), oldest.test_start)

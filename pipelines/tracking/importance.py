@@ -81,6 +81,28 @@ def windows_stability(lake: Lake, plan: TrainingPlan) -> ImportanceStability | N
     return importance_stability(importance, top=min(TOP, len(names)))
 
 
+def retrain_stability(lake: Lake, plan: TrainingPlan) -> ImportanceStability | None:
+    """Return how far a training's final fit agrees with that of the newest training before its `as_of`.
+
+    None if there is none, or they have fewer than two features in common.
+    """
+    gains = lake.read(IMPORTANCE.name, end=plan.as_of).filter(
+        (pl.col("fit") == CHALLENGER) & (pl.col("kind") == "gain")
+    )
+    earlier = gains.filter(pl.col("known_at") < plan.as_of).sort("known_at", "training_id")
+    if earlier.is_empty():
+        return None
+    pair = (earlier["training_id"][-1], plan.training_id)
+    shares = [
+        dict(gains.filter(pl.col("training_id") == one).select("feature", "value").iter_rows())
+        for one in pair
+    ]
+    names, importance = common_features(shares)
+    if min(importance.shape) < 2:
+        return None
+    return importance_stability(importance, top=min(TOP, len(names)))
+
+
 def challengers_importance(lake: Lake, *, end: datetime, last: int) -> pl.DataFrame:
     """Return what the final fits of the newest trainings made of their features.
 

@@ -4,16 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from matplotlib.figure import Figure
 
-from evaluation.calibration import reliability_curve
 from training.importance import Importance
-
-Floats = npt.NDArray[np.float64]
-
-_CLASSES = ("down", "flat", "up")
 
 
 def equity_plot(curves: Mapping[str, pl.DataFrame], boundaries: Sequence[Any]) -> Figure:
@@ -41,31 +35,6 @@ def equity_plot(curves: Mapping[str, pl.DataFrame], boundaries: Sequence[Any]) -
     below.set(ylabel="drawdown [%]")
     below.tick_params(axis="x", labelrotation=30)
     above.legend(loc="upper left")
-    return figure
-
-
-def calibration_plot(proba: Floats, outcome: npt.NDArray[np.int64]) -> Figure:
-    """Draw how often each class came true against how likely it was said to be.
-
-    Parameters
-    ----------
-    proba : array of float64, shape (n, 3)
-    outcome : array of int64, shape (n,)
-    """
-    figure = Figure(figsize=(6, 6), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="honest")
-    for label, name in enumerate(_CLASSES):
-        predicted, observed, _ = reliability_curve(proba, outcome, label=label)
-        axes.plot(predicted, observed, marker="o", label=name)
-    axes.set(
-        xlabel="predicted probability",
-        ylabel="share that came true",
-        title="Calibration out of fold, tenths of equal size",
-        xlim=(0, 1),
-        ylim=(0, 1),
-    )
-    axes.legend(loc="upper left")
     return figure
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 PARENT_TAG = "mlflow.parentRunId"
+COMMIT_TAG = "mlflow.source.git.commit"
 _MOST = 1000
 _ACTIVE_ONLY = 1  # mlflow.entities.ViewType.ACTIVE_ONLY, which is slow to import
 _QUIET = {
@@ -291,7 +292,7 @@ class Tracking:
             run = self._one(wanted)
             if run is None:
                 source = {
-                    "mlflow.source.git.commit": source_revision(),
+                    COMMIT_TAG: source_revision(),
                     "mlflow.source.name": "hourglass",
                 }
                 return self.client.create_run(

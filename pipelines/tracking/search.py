@@ -17,7 +17,7 @@ from pipelines.tracking.proposals import Finished, open_places, propose
 from pipelines.tracking.study import Study
 from training.config import SearchConfig
 from training.models.protocol import Trial
-from training.tuning import Pruned
+from training.tuning import DAILY, Floats, Pruned, unpack_returns
 
 Progress = Callable[[int, int, str], None]
 Objective = Callable[[Trial], float]
@@ -92,6 +92,18 @@ def result_of(study: Study, config: SearchConfig) -> SearchResult:
     best = max(complete, key=lambda place: (_value(complete[place]), -place))
     trials = [_as_row(place, trial) for place, trial in finished.items()]
     return SearchResult(dict(complete[best].params), best, _value(complete[best]), trials)
+
+
+def daily_returns(study: Study) -> dict[int, Floats]:
+    """Return what every trial earned a day, net of costs, on the folds that it ran; by place.
+
+    A trial that was given up has fewer days; the days of the others are the same ones.
+    """
+    return {
+        place: unpack_returns(trial.user_attrs[DAILY])
+        for place, trial in study.finished().items()
+        if DAILY in trial.user_attrs
+    }
 
 
 def tell_progress(progress: Progress | None, finished: Finished, config: SearchConfig) -> None:

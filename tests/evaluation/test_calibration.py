@@ -10,7 +10,6 @@ from evaluation.calibration import (
     brier_score,
     fit_calibration,
     log_loss,
-    reliability_curve,
 )
 from serving.calibration import calibrate
 
@@ -75,13 +74,3 @@ def test_log_loss_and_brier_score_of_known_forecasts():
     assert log_loss(CERTAIN, np.array([1, 1, 1])) == pytest.approx(2 / 3 * math.log(1e6))
     weight = np.array([1.0, 0.0, 0.0])
     assert log_loss(CERTAIN, np.array([0, 0, 0]), weight) == 0
-
-
-def test_the_reliability_curve_has_equally_filled_bins():
-    proba = np.column_stack([np.linspace(0, 1, 10), np.linspace(1, 0, 10), np.zeros(10)])
-    outcome = np.array([1, 1, 1, 1, 1, 0, 0, 0, 0, 0])
-    predicted, observed, rows = reliability_curve(proba, outcome, label=0, bins=2)
-    assert rows.tolist() == [5, 5]
-    assert observed.tolist() == [0, 1]
-    assert predicted == pytest.approx([2 / 9, 7 / 9])
-    assert reliability_curve(proba[:1], outcome[:1], label=0)[2].tolist() == [1]

@@ -9,7 +9,16 @@ import pytest
 
 from serving.config import CostConfig, RiskConfig
 from training.panel import build_panel
-from training.tuning import Pruned, engine_earnings, evaluate_trial, search_folds
+from training.tuning import (
+    DAILY,
+    Pruned,
+    day_closes,
+    engine_earnings,
+    evaluate_trial,
+    pack_returns,
+    search_folds,
+    unpack_returns,
+)
 
 HOUR = timedelta(hours=1)
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -22,6 +31,7 @@ class Fixed:
     def __init__(self, prune_after=None):
         self.prune_after = prune_after
         self.reports = []
+        self.kept = {}
 
     def suggest_int(self, name, low, high, *, step=1):
         return low
@@ -34,6 +44,9 @@ class Fixed:
 
     def report(self, value, step):
         self.reports.append((step, value))
+
+    def set_user_attr(self, key, value):
+        self.kept[key] = value
 
     def should_prune(self):
         return self.prune_after is not None and len(self.reports) > self.prune_after
@@ -100,6 +113,31 @@ def test_a_trial_may_be_stopped_between_folds_but_not_after_the_last(panel, conf
     finished = Fixed(prune_after=1)
     evaluate(panel, config, engine, finished)
     assert len(finished.reports) == 2
+    some, all_ = (unpack_returns(trial.kept[DAILY]) for trial in (stopped, finished))
+    assert 0 < some.size < all_.size
+    np.testing.assert_array_equal(all_[: some.size], some)
+
+
+def test_a_trial_keeps_its_daily_returns_whatever_is_maximised(panel, config, engine):
+    by_return, by_loss = Fixed(), Fixed()
+    evaluate(panel, config, engine, by_return)
+    search = config.search.model_copy(update={"objective": "log_loss"})
+    evaluate(panel, config.model_copy(update={"search": search}), engine, by_loss)
+    assert by_return.kept == by_loss.kept
+    assert unpack_returns(by_loss.kept[DAILY]).any()
+
+
+def test_a_day_closes_with_the_bar_that_is_known_at_midnight():
+    hours = np.arange(22, 22 + 30) * 3_600_000_000
+    assert day_closes(hours).tolist() == [2, 26, 29]
+    assert day_closes(hours[:2]).tolist() == [1]
+
+
+def test_returns_survive_their_packing_to_single_precision():
+    daily = np.array([0.01, -0.02, 0.0])
+    np.testing.assert_array_equal(
+        unpack_returns(pack_returns(daily)), daily.astype("float32").astype("float64")
+    )
 
 
 def spoiled(panel, config, engine, **columns):

@@ -28,6 +28,9 @@ class Trial(Protocol):
     def should_prune(self) -> bool:
         """Say whether the trial is not worth another fold."""
 
+    def set_user_attr(self, key: str, value: Any) -> None:
+        """Keep a JSON value with the trial."""
+
 
 class Model(Protocol):
     """A classifier of the classes 0 (down), 1 (flat), 2 (up).

@@ -30,16 +30,23 @@ from training.tuning import evaluate_trial
 HOUR = timedelta(hours=1)
 AS_OF = datetime(2024, 1, 31, tzinfo=UTC)
 FILES = {
+    "card.md",
+    "evidence.json",
     "fit/importance.json",
     "fit/importance_stability.json",
     "fit/split_audit.json",
     "gates.json",
     "plan.json",
     "plots/calibration.png",
+    "plots/confidence.png",
+    "plots/degradation.png",
     "plots/equity.png",
     "plots/importance.png",
+    "plots/returns.png",
+    "plots/search.png",
     "plots/windows.png",
     "search/chosen.json",
+    "search/returns.parquet",
     "search/split_audit.json",
     "search/trials.json",
     "settings.json",
