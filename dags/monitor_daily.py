@@ -1,13 +1,14 @@
-"""### The daily round: lake, ledger, report.
+"""### The daily round: lake, ledger, challengers, report.
 
 Compacts the lake and forgets versions older than its retention, checks that every posting balances and that
-the audit chain is unbroken, and writes the report: one page with every book's equity, trades and costs, and
-the checks that failed.
+the audit chain is unbroken, compares every challenger with the champion, and writes the report: one page with
+every book's equity, trades and costs, the comparisons, and the checks that failed.
 
 **If it fails:** `maintain_lake`: the disk or the object store; nothing is lost, it is done again tomorrow.
 `verify_ledger`: somebody changed the ledger outside the pipeline, or a disk lied: stop trading (pause
-`trade_hourly`), restore the database from its backup and replay the hours since. `write_report`: read its log;
-nothing depends on it.
+`trade_hourly`), restore the database from its backup and replay the hours since. `compare_models`: clear it; a
+pair that cannot be compared is a row with its reason and no failure. `write_report`: read its log; nothing
+depends on it.
 """
 
 from datetime import timedelta
@@ -32,7 +33,9 @@ from airflow.sdk import CronTriggerTimetable, dag
 def monitor_daily():
     """Wire the daily round."""
     report = step_task("write_report")()
-    [step_task("maintain_lake")(), step_task("verify_ledger")()] >> report
+    maintained, verified = step_task("maintain_lake")(), step_task("verify_ledger")()
+    compared = step_task("compare_models")()
+    [maintained, verified] >> compared >> report
 
 
 monitor_daily()

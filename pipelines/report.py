@@ -9,14 +9,16 @@ import sqlalchemy as sa
 from jinja2 import Environment, PackageLoader
 
 from pipelines.clock import format_instant
+from pipelines.comparison_list import sequences
 from pipelines.context import Context
 from pipelines.quality import ALL
-from pipelines.tables import INSTANT, QUALITY
+from pipelines.tables import COMPARISONS, INSTANT, QUALITY
 
 DAYS = 30
 _LISTED = 100
 _WIDTH, _HEIGHT = 960, 280
 _POINTS = 480
+_SMALL = (180, 44)
 
 _EQUITY = sa.text(
     """
@@ -78,6 +80,7 @@ def render_report(context: Context, as_of: datetime) -> str:
         .filter(~pl.col("passed") & (pl.col("symbol") != ALL))
         .sort("known_at", "table", "check", "symbol", descending=True)
     )
+    compared = context.lake.read(COMPARISONS.name, start=start, end=as_of)
     environment = Environment(
         loader=PackageLoader("pipelines"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -91,6 +94,8 @@ def render_report(context: Context, as_of: datetime) -> str:
         books=standing["books"],
         curves={curve.book: curve for curve in curves(equity, start, as_of)},
         costs={row["name"]: row for row in costs},
+        comparisons=sequences(compared, start, as_of, *_SMALL),
+        small=_SMALL,
         trades=trades,
         traded=sum(row["fills"] for row in costs),
         failed=failed.head(_LISTED).to_dicts(),

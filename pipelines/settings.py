@@ -16,6 +16,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from evaluation.comparison.config import ComparisonConfig
 from pipelines.clock import TIMEFRAMES
 from pipelines.errors import ConfigError
 from pipelines.symbols import is_linear_perpetual
@@ -249,6 +250,7 @@ class Settings(_Section):
     books: BooksConfig = BooksConfig()
     costs: CostConfig = CostConfig()
     risk: RiskConfig = RiskConfig()
+    comparison: ComparisonConfig = ComparisonConfig()
     stack: StackConfig = StackConfig()
 
     @field_validator("home")

@@ -12,6 +12,8 @@ from functools import cached_property
 
 import polars as pl
 
+from evaluation.comparison.config import HORIZONS
+
 INSTANT = pl.Datetime("us", "UTC")
 KEY = ("venue", "symbol", "known_at")
 
@@ -275,6 +277,8 @@ OUT_OF_FOLD_SCORES = Table(
     rules=_SCORE_RULES,
 )
 
+_DIFFERENCE = "annual log return of a whole book, or nats"
+
 IMPORTANCE = Table(
     name="importance",
     doc="What each feature was worth to each fit of a training; what was not measured has no row.",
@@ -287,6 +291,49 @@ IMPORTANCE = Table(
         Column("value", pl.Float64(), "share, nats or log odds"),
     ),
     key=("training_id", "fit", "feature", "kind", "known_at"),
+)
+
+COMPARISONS = Table(
+    name="comparisons",
+    doc="A challenger against the champion of that time on the bars both had since; positive is better.",
+    columns=(
+        Column("champion", pl.String()),
+        Column("challenger", pl.String()),
+        Column("known_at", INSTANT, "UTC"),
+        Column("measure", pl.String()),
+        Column("since", INSTANT, "UTC"),
+        Column("verdict", pl.String()),
+        Column("reason", pl.String()),
+        Column("bars", pl.Int64(), "count", ge=0),
+        Column("blocks", pl.Int64(), "count", ge=0),
+        Column("level", pl.Float64(), "probability", gt=0, le=1),
+        Column("mean_difference", pl.Float64(), _DIFFERENCE, nullable=True),
+        Column("lower", pl.Float64(), _DIFFERENCE, nullable=True),
+        Column("upper", pl.Float64(), _DIFFERENCE, nullable=True),
+        Column("e_value", pl.Float64(), "evidence for better", nullable=True, ge=0),
+        Column("e_value_worse", pl.Float64(), "evidence for worse", nullable=True, ge=0),
+        Column("p_bootstrap", pl.Float64(), "probability", nullable=True, ge=0, le=1),
+        Column("days_to_decision", pl.Float64(), "days, as observed", nullable=True, ge=0),
+        Column("days_at_declared", pl.Float64(), "days, as declared", nullable=True, ge=0),
+        *(
+            Column(f"minimum_detectable_{days}d", pl.Float64(), _DIFFERENCE, nullable=True, gt=0)
+            for days in HORIZONS
+        ),
+    ),
+    key=("champion", "challenger", "known_at", "measure"),
+    rules=(
+        RowRule(
+            "verdict_is_known",
+            pl.col("verdict").is_in(["better", "worse", "undecided", "not_comparable"]),
+            "a verdict that does not exist",
+        ),
+        RowRule(
+            "bounds_are_ordered",
+            pl.any_horizontal(pl.col("lower").is_null(), pl.col("upper").is_null())
+            | (pl.col("lower") <= pl.col("upper")),
+            "lower above upper",
+        ),
+    ),
 )
 
 QUALITY = Table(
@@ -334,6 +381,7 @@ LAKE_TABLES: dict[str, Table] = {
         SCORES,
         OUT_OF_FOLD_SCORES,
         IMPORTANCE,
+        COMPARISONS,
         QUALITY,
         QUARANTINE,
     )

@@ -2,6 +2,9 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+HORIZONS = (30, 90, 180, 365)
+"""Days after which the minimum detectable difference is stated."""
+
 
 class ComparisonConfig(BaseModel):
     """How challengers are compared with the champion; changing it changes what is known of the past too."""

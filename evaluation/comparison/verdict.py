@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluation.bootstrap import optimal_block
 from evaluation.comparison.blocks import Grid, Record, block_means, differences
-from evaluation.comparison.config import ComparisonConfig
+from evaluation.comparison.config import HORIZONS, ComparisonConfig
 from evaluation.comparison.planning import blocks_to_decision, detectable_ratio
 from evaluation.comparison.wealth import (
     SHARES,
@@ -22,9 +22,6 @@ from evaluation.intervals import resampled_means
 from serving.compiled import Floats
 
 Verdict = Literal["better", "worse", "undecided", "not_comparable"]
-
-HORIZONS = (30, 90, 180, 365)
-"""Days after which the minimum detectable difference is stated."""
 
 _LARGEST_LOG = 700.0
 _DAY = 86_400_000_000

@@ -59,6 +59,35 @@ def _book(book: dict[str, Any]) -> dict[str, Any]:
     return {**shown, "orders": book["orders"], "fills": book["fills"], "positions": held}
 
 
+@app.command("comparisons")
+def comparisons_command(
+    as_of: AsOf = None, home: Home = None, json_output: Json = False, sets: Set = None
+) -> None:
+    """Show how every challenger compares with the champion."""
+    settings = settings_of(home, sets)
+    instant = clock.parse_instant(as_of) if as_of else None
+
+    def work(context: Context) -> list[dict[str, Any]]:
+        from pipelines.comparison_list import list_comparisons
+
+        return list_comparisons(context, instant)
+
+    answer = in_context(settings, work, json_output)
+    show(answer if json_output else [_comparison(one) for one in answer], json_output)
+
+
+def _comparison(one: dict[str, Any]) -> dict[str, Any]:
+    shown = ("challenger", "champion", "measure", "verdict", "blocks", "mean_difference")
+    ends = [in_words(one[side]) for side in ("lower", "upper")]
+    return {
+        **{name.replace("_", " "): one[name] for name in shown},
+        "between": " and ".join(ends),
+        "days to decision": one["days_to_decision"],
+        "detectable in 90 days": one["minimum_detectable_90d"],
+        "reason": one["reason"],
+    }
+
+
 @app.command("tables")
 def tables_command(
     name: Annotated[str | None, typer.Argument(help="A table to read.")] = None,

@@ -56,6 +56,7 @@ for _verb, _summary in (
     ("check-features", "Check the hour's features."),
     ("score-bars", "Score the hour with every live model."),
     ("trade-paper", "Trade every book on the hour's bars."),
+    ("compare-models", "Compare every challenger with the champion."),
     ("maintain-lake", "Compact the lake and drop what time travel outlived."),
 ):
     _add_step(_verb, _summary)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+import polars as pl
 import psycopg
 import sqlalchemy as sa
 
@@ -34,6 +35,7 @@ from pipelines.ledger.hours import Folds, Hour
 from pipelines.ledger.journal import read_journal
 from pipelines.ledger.migration import lock_ledger, migrate
 from pipelines.ledger.overruling import overrule
+from pipelines.ledger.returns import read_returns
 from pipelines.ledger.rights import WRITER
 from pipelines.ledger.rows import id_of
 from pipelines.ledger.schema import audit, equity, promotions
@@ -269,6 +271,12 @@ class Ledger:
         """Return what a book realised, lot by lot; see `gains.read_gains`."""
         with self._read() as connection:
             return read_gains(connection, _named(connection, name).book_id, year)
+
+    def returns(self, name: str, end: datetime) -> tuple[pl.DataFrame, int]:
+        """Return what a book earned bar by bar, and its fills; see `returns.read_returns`."""
+        with self._read() as connection:
+            book = _named(connection, name)
+            return read_returns(connection, book.book_id, float(book.initial_cash), end)
 
     def is_empty(self) -> bool:
         """Say whether nothing was ever written to the ledger."""

@@ -1,0 +1,132 @@
+"""What a champion and a challenger did since they met, as records that can be compared."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from evaluation.calibration import row_log_loss
+from evaluation.comparison.blocks import Record
+from evaluation.forecast import PROBABILITIES
+from pipelines.clock import timeframe_delta
+from pipelines.context import Context
+from pipelines.ledger import Book, Promotion
+from pipelines.tables import KEY
+from training.labels import label_bars
+
+NO_RECORD = Record(np.empty(0, np.int64), np.empty(0))
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A challenger of a reign.
+
+    Attributes
+    ----------
+    book : Book
+    since : datetime
+        Bars known after it are compared: when the champion reigned and the book was open.
+    arrival : int
+        Its number among all challengers of this reign, from 1; it never changes.
+    """
+
+    book: Book
+    since: datetime
+    arrival: int
+
+
+def rivals_of(books: list[Book], reign: Promotion, as_of: datetime) -> list[Rival]:
+    """Return the challengers that are live at `as_of`, in the order of their arrival.
+
+    What a model earned before a reign began is not evidence for it: it may be why the champion, or
+    the challenger, was chosen. Challengers that were retired during the reign keep their numbers.
+    """
+    met = [
+        book
+        for book in books
+        if book.strategy == "model"
+        and book.model_version != reign.version
+        and book.opened_at < as_of
+        and (book.retired_at is None or book.retired_at > reign.effective_from)
+    ]
+    return [
+        Rival(book, max(book.opened_at, reign.effective_from), number)
+        for number, book in enumerate(sorted(met, key=lambda b: (b.opened_at, b.name)), 1)
+        if book.is_live(as_of)
+    ]
+
+
+def book_record(context: Context, name: str, end: datetime) -> Record:
+    """Return the net log return of every bar a book traded, as if it had its full size.
+
+    The capital ramp gives a young book a share of its limits. Returns are divided by the share under
+    which a bar's orders were decided: a book is judged by what its model does, not by its age. Costs
+    are divided with them.
+    """
+    frame, fills = context.ledger.returns(name, end)
+    scaled = frame.select(pl.col("log_return") / pl.col("share")).to_series().to_numpy()
+    return Record(_instants(frame), scaled, fills)
+
+
+def after(record: Record, start: datetime) -> Record:
+    """Return the part of a record known after `start`."""
+    kept = record.known_at > start.timestamp() * 1_000_000
+    return record._replace(known_at=record.known_at[kept], value=record.value[kept])
+
+
+def loss_records(
+    context: Context, champion: str, challenger: str, start: datetime, end: datetime
+) -> tuple[Record, Record, int]:
+    """Return both versions' mean log losses, negative, at the instants at which both scored.
+
+    The outcomes are those of `training.label`; an instant counts with the symbols that both scored
+    and whose outcome is known at `end`.
+
+    Returns
+    -------
+    champion, challenger : Record
+        Empty where one scored nothing, or they foresee different horizons.
+    horizon_bars : int
+        After which an outcome is known.
+    """
+    venue = context.settings.venue
+    columns = (*KEY, "model_version", *PROBABILITIES, "horizon_bars")
+    scores = context.lake.read("scores", start=start, end=end, columns=columns)
+    scores = scores.filter(
+        pl.col("venue") == venue, pl.col("model_version").is_in([champion, challenger])
+    )
+    label = context.settings.training.label
+    horizons = scores["horizon_bars"].unique().to_list()
+    if scores["model_version"].n_unique() < 2 or len(horizons) != 1:
+        return NO_RECORD, NO_RECORD, max(horizons, default=label.horizon_bars)
+    outcomes = _outcomes(context, start, end, horizons[0])
+    losses = _with_losses(scores.join(outcomes, on=KEY))
+    mine, other = (losses.filter(pl.col("model_version") == v) for v in (champion, challenger))
+    both = mine.join(other, on=KEY, suffix="_other").group_by("known_at", maintain_order=True)
+    means = both.agg(pl.col("loss").mean(), pl.col("loss_other").mean()).sort("known_at")
+    at = _instants(means)
+    records = (Record(at, -means[name].to_numpy()) for name in ("loss", "loss_other"))
+    return *records, horizons[0]
+
+
+def _with_losses(scored: pl.DataFrame) -> pl.DataFrame:
+    proba = scored.select(PROBABILITIES).to_numpy()
+    return scored.with_columns(loss=row_log_loss(proba, scored["outcome"].to_numpy()))
+
+
+def _outcomes(context: Context, start: datetime, end: datetime, horizon_bars: int) -> pl.DataFrame:
+    """Return the class (0 down, 1 flat, 2 up) of every bar known after `start` whose outcome is known."""
+    settings = context.settings
+    step, label = timeframe_delta(settings.timeframe), settings.training.label
+    run_up = (label.volatility_window + 1) * step
+    columns = (*KEY, "open", "high", "low", "close")
+    bars = context.lake.read("bars", start=start - run_up, end=end, columns=columns)
+    bars = bars.filter(pl.col("venue") == settings.venue)
+    labels = label_bars(bars, label.at_horizon(horizon_bars), timeframe=step, end=end)
+    known = labels.filter(pl.col("known_at") > start, pl.col("label").is_not_null())
+    return known.select(*KEY, outcome=pl.col("label").cast(pl.Int64) + 1)
+
+
+def _instants(frame: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return frame["known_at"].dt.timestamp("us").to_numpy()

@@ -1,0 +1,127 @@
+"""Compare every challenger with the champion of that time."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from evaluation.comparison.blocks import Grid, Record
+from evaluation.comparison.config import HORIZONS
+from evaluation.comparison.verdict import (
+    Comparison,
+    Terms,
+    compare,
+    deviation_of,
+    level_of_arrival,
+)
+from pipelines.clock import check_as_of, timeframe_delta
+from pipelines.context import Context, StepReport
+from pipelines.ledger import Promotion
+from pipelines.ledger.books import champion_of
+from pipelines.paired_records import NO_RECORD, Rival, after, book_record, loss_records, rivals_of
+from pipelines.tables import COMPARISONS
+
+_MICROSECOND = timedelta(microseconds=1)
+_YEAR = timedelta(days=365)
+_NAMES = {"values": "bars", "e_better": "e_value", "e_worse": "e_value_worse"}
+_NAMES |= {"days_at_observed": "days_to_decision"}
+_NOT_SCORED = "no overlap: both scored no instant over one horizon whose outcome is known"
+
+
+def compare_models(context: Context, as_of: datetime) -> StepReport:
+    """Compare each live challenger with the champion on what both did since they met.
+
+    Net returns of their books, scaled to full size, and log losses of their scores, each with a
+    confidence sequence that may be looked at every hour. Pairs that cannot be compared get a row that
+    says why.
+
+    Reads: the ledger, scores, bars. Writes: comparisons, the rows of `as_of`.
+    Re-run: finds the same rows and writes nothing.
+    """
+    check_as_of(as_of, context.settings.timeframe)
+    reign = champion_of(context.ledger.promotions(), as_of)
+    if reign is None:
+        detail: dict[str, Any] = {"comparisons": 0, "note": "no model is champion yet"}
+        return StepReport("compare_models", as_of, changed=False, detail=detail)
+    rivals = rivals_of(context.ledger.books(), reign, as_of)
+    rows = list(_rows(context, reign, rivals, as_of))
+    frame = pl.DataFrame(rows, schema=COMPARISONS.schema)
+    hour = as_of - timeframe_delta(context.settings.timeframe)
+    changed = context.lake.replace(COMPARISONS, frame, start=hour, end=as_of)
+    verdicts = [{key: row[key] for key in ("challenger", "measure", "verdict")} for row in rows]
+    detail = {"champion": reign.version, "comparisons": len(rows), "verdicts": verdicts}
+    return StepReport("compare_models", as_of, changed, detail)
+
+
+def _rows(
+    context: Context, reign: Promotion, rivals: list[Rival], as_of: datetime
+) -> Iterator[dict[str, Any]]:
+    if not rivals:
+        return
+    names = {book.model_version: book.name for book in context.ledger.books()}
+    known = reign.version in names
+    champion = book_record(context, names[reign.version], as_of) if known else NO_RECORD
+    for rival in rivals:
+        judged = {
+            "net_return": _returns(context, champion, rival, as_of),
+            "log_loss": _losses(context, reign.version, rival, as_of),
+        }
+        for measure, comparison in judged.items():
+            pair = {"champion": reign.version, "challenger": rival.book.model_version}
+            yield {
+                **pair,
+                "known_at": as_of,
+                "measure": measure,
+                "since": rival.since,
+                **_columns(comparison),
+            }
+
+
+def _returns(context: Context, champion: Record, rival: Rival, as_of: datetime) -> Comparison:
+    config, step = context.settings.comparison, timeframe_delta(context.settings.timeframe)
+    grid = _grid(config.block_hours, step, before=1)
+    challenger = book_record(context, rival.book.name, as_of)
+    # A silent hour is walked later: a block counts once both books have walked all of it.
+    walked = [int(record.known_at[-1]) for record in (champion, challenger) if record.known_at.size]
+    until = min(walked, default=0)
+    terms = Terms(
+        grid,
+        until,
+        level_of_arrival(config.level, rival.arrival),
+        per_year=_YEAR / step,
+        effect=config.declared_return_effect,
+        prior_deviation=deviation_of(champion, grid, until),
+    )
+    return compare(after(champion, rival.since), after(challenger, rival.since), terms, config)
+
+
+def _losses(context: Context, champion: str, rival: Rival, as_of: datetime) -> Comparison:
+    config, step = context.settings.comparison, timeframe_delta(context.settings.timeframe)
+    version = str(rival.book.model_version)
+    mine, other, horizon = loss_records(context, champion, version, rival.since, as_of)
+    hours = max(config.loss_block_hours, 4 * horizon * (step / timedelta(hours=1)))
+    terms = Terms(
+        _grid(hours, step, after=horizon),
+        round(as_of.timestamp() * 1e6),
+        level_of_arrival(config.level, rival.arrival),
+        per_year=1.0,
+        effect=config.declared_loss_effect,
+    )
+    found = compare(mine, other, terms, config)
+    return found if mine.known_at.size else replace(found, reason=_NOT_SCORED)
+
+
+def _grid(hours: float, step: timedelta, *, before: int = 0, after: int = 0) -> Grid:
+    bar = step // _MICROSECOND
+    # Whole bars, and no block shorter than one.
+    block = max(round(hours * timedelta(hours=1) / step), 1) * bar
+    return Grid(block, bar, before * bar, after * bar)
+
+
+def _columns(comparison: Comparison) -> dict[str, Any]:
+    told = asdict(comparison)
+    detectable = told.pop("minimum_detectable")
+    limits = {f"minimum_detectable_{d}d": v for d, v in zip(HORIZONS, detectable, strict=True)}
+    return {_NAMES.get(name, name): value for name, value in told.items()} | limits
