@@ -209,8 +209,9 @@ def _compare_window(
     name = f"window {window.number}"
     found.compare(f"{name}: rows", then.height, now.height)
     if then.height == now.height:
-        apart = np.abs(then.select(_SCORES).to_numpy() - now.sort(KEY).select(_SCORES).to_numpy())
-        found.compare(f"{name}: largest difference of a score", 0.0, float(np.nanmax(apart)))
+        was, is_now = (frame.select(_SCORES).to_numpy() for frame in (then, now.sort(KEY)))
+        apart = np.where(np.isnan(was) & np.isnan(is_now), 0.0, np.abs(was - is_now))
+        found.compare(f"{name}: largest difference of a score", 0.0, float(apart.max()))
     logged = next(
         run.data.metrics
         for run in past.registry.tracking.windows_of(plan.training_id)

@@ -40,6 +40,7 @@ _RESULTS = (
     ("calibration_error_before", "before calibration", "{:.3f}"),
     ("return_slope", "realised on expected return, slope", "{:.2f}"),
 )
+_WORDS = {"sharpe": "Sharpe ratio", "log_loss": "Log loss"}
 _LIMITS = (
     "Paper trading only; fills, impact and fees are modelled (`waterfall.json`).",
     "Labels of neighbouring rows overlap: intervals resample blocks of a horizon or more, and "
@@ -135,13 +136,13 @@ def _results(plan: TrainingPlan, metrics: Mapping[str, float]) -> list[str]:
         ends = [metrics.get(f"{name}_{end}", math.nan) for end in ("lower", "upper")]
         known = all(math.isfinite(end) for end in ends)
         interval = " to ".join(form.format(end) for end in ends) if known else ""
-        rows.append(f"| {words} | {form.format(metrics[name])} | {interval} |")
+        rows.append(f"| {words}&ensp; | {form.format(metrics[name])}&ensp; | {interval} |")
     return [
         f"### Out of fold, net of costs: {len(plan.windows)} windows, "
         f"{format_instant(first)[:10]} to {format_instant(last)[:10]}",
         "",
         f"| | value | {plan.training.evidence.level:.0%} interval |",
-        "|---|---|---|",
+        "|:---|---:|:---|",
         *rows,
         "",
     ]
@@ -149,8 +150,8 @@ def _results(plan: TrainingPlan, metrics: Mapping[str, float]) -> list[str]:
 
 def _gates(gates: Sequence[Gate]) -> list[str]:
     rows = [
-        f"| {'passed' if gate.passed else '**failed**'} | {gate.name} | {_number(gate.observed)} | "
-        f"{_wanted(gate)} | {gate.meaning} |"
+        f"| {'passed' if gate.passed else '**failed**'}&ensp; | {gate.name}&ensp; | "
+        f"{_number(gate.observed)}&ensp; | {_wanted(gate)}&ensp; | {gate.meaning} |"
         for gate in gates
     ]
     return [
@@ -174,9 +175,10 @@ def _findings(evidence: Evidence) -> list[str]:
     if record.confidence_set is not None:
         lines.append(f"- Not told from the best: {', '.join(record.confidence_set.included)}.")
     lines += [
-        f"- {one.metric}: {one.in_sample:.3g} in sample, {one.out_of_sample:.3g} out of it."
+        f"- {_WORDS[one.metric]}, mean of the windows: {one.in_sample:.3g} in sample, "
+        f"{one.out_of_sample:.3g} out of it."
         for one in evidence.degradation
-        if one.metric in ("sharpe", "log_loss")
+        if one.metric in _WORDS
     ]
     if evidence.importance is not None:
         lines.append(

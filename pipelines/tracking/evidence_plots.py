@@ -47,7 +47,7 @@ def calibration_plot(told: ForecastEvidence) -> Figure:
         ylabel="share that came true",
         title=f"Calibration out of fold{noise}",
     )
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
     return figure
 
 

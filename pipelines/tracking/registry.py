@@ -90,6 +90,8 @@ class Registry:
         tags : mapping
             Recorded with the model, and by `register` with its version.
         """
+        from mlflow.entities import LoggedModelOutput
+
         client = self.tracking.client
         with self.tracking.writing("the model"), tempfile.TemporaryDirectory() as folder:
             scorer_hash = scorer.save(Path(folder) / "scorer")
@@ -115,6 +117,7 @@ class Registry:
             )
             client.log_model_artifacts(logged.model_id, str(model))
         client.finalize_logged_model(logged.model_id, "READY")
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
         return str(logged.model_id)
 
     def model_of(self, training_id: str) -> "LoggedModel | None":

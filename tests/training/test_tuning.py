@@ -39,9 +39,6 @@ class Fixed:
     def suggest_float(self, name, low, high, *, log=False):
         return high if name == "learning_rate" else low
 
-    def set_user_attr(self, key, value):
-        self.attributes = {key: value}
-
     def report(self, value, step):
         self.reports.append((step, value))
 

@@ -32,13 +32,16 @@ def test_a_version_loads_as_a_scorer_once_and_is_kept(trained):
 
 
 def test_a_version_carries_its_card_and_its_gates(trained):
-    world, _ = trained
+    world, report = trained
     with world.open() as context:
         registry = context.registry
         version = registry.tracking.client.get_model_version(registry.name, "1")
-        assert "| buy_and_hold_total_return |" in version.description
-        assert "passed no_overlap" in version.description
+        card = registry.tracking.read_text(report.detail["run_id"], "card.md")
+        assert version.description == card
+        assert "| Sharpe ratio of buy and hold&ensp; |" in card
+        assert "| passed&ensp; | no_overlap&ensp; | 0&ensp; | at most 0&ensp; |" in card
         assert version.tags["gate.no_overlap"] == "passed"
+        assert version.tags["gates.failed"].count("wanted") == card.count("**failed**")
         assert version.tags["role"] == "champion"
         assert registry.tracking.client.get_model_version_by_alias(
             registry.name, "champion"
@@ -96,7 +99,18 @@ def test_no_pickle_is_among_the_files(trained):
         path.suffix for path in (world.settings.home / "artifacts").rglob("*") if path.is_file()
     }
     assert ".ubj" in names
-    assert names <= {".ubj", ".json", ".png", ".py", ".txt", ".yaml", ""}
+    assert names <= {
+        ".ubj",
+        ".json",
+        ".md",
+        ".parquet",
+        ".png",
+        ".py",
+        ".sha256",
+        ".txt",
+        ".yaml",
+        "",
+    }
 
 
 SERVE = """

@@ -31,6 +31,7 @@ HOUR = timedelta(hours=1)
 AS_OF = datetime(2024, 1, 31, tzinfo=UTC)
 FILES = {
     "card.md",
+    "environment.json",
     "evidence.json",
     "fit/importance.json",
     "fit/importance_stability.json",
