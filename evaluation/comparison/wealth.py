@@ -21,8 +21,11 @@ import numpy as np
 
 from serving.compiled import Floats
 
-SHARES: tuple[float, ...] = tuple(0.9 * 2.0 ** (-k / 2.0) for k in range(13))
-"""Shares of the wealth at stake on a block that reaches the cap: 0.9 down to 1/71, by powers of sqrt 2."""
+SHARES: tuple[float, ...] = tuple(0.9 * 2.0 ** (-k / 2.0) for k in range(8))
+"""Shares of the wealth at stake on a block that reaches the cap: 0.9 down to 0.08, by powers of sqrt 2.
+
+Smaller ones would take a lifetime to win; every share more costs all the others a little.
+"""
 
 _HALVINGS = 60
 
