@@ -6,6 +6,7 @@ from typing import Any
 from pipelines.clock import format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
+from pipelines.tracking.artifacts import plain_json
 from pipelines.tracking.fits import fit_final
 from pipelines.tracking.importance import (
     CHALLENGER,
@@ -15,7 +16,6 @@ from pipelines.tracking.importance import (
 )
 from pipelines.tracking.plan import TrainingPlan, load_plan, read_panel, run_of
 from pipelines.tracking.plots import importance_plot
-from pipelines.tracking.runs import plain_json
 from training.panel import Panel
 from training.walk_forward import FittedSpan
 

@@ -12,6 +12,7 @@ from evaluation.gates import walk_forward_gates
 from pipelines.clock import format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
+from pipelines.tracking.artifacts import plain_json
 from pipelines.tracking.card import CARD_FILE, card, verdict_tags
 from pipelines.tracking.checks import ask_labels
 from pipelines.tracking.evidence import Evidence, gather
@@ -19,7 +20,6 @@ from pipelines.tracking.evidence_plots import evidence_figures
 from pipelines.tracking.plan import TrainingPlan, load_plan, read_panel
 from pipelines.tracking.plots import equity_plot, window_table
 from pipelines.tracking.rivals import trade_all
-from pipelines.tracking.runs import plain_json
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

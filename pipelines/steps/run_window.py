@@ -10,6 +10,7 @@ from pipelines.clock import format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ConfigError, ContractViolation
 from pipelines.tables import KEY, OUT_OF_FOLD_SCORES
+from pipelines.tracking.artifacts import plain_json
 from pipelines.tracking.fits import (
     CLASS_SHARES,
     RAW_FILE,
@@ -19,7 +20,6 @@ from pipelines.tracking.fits import (
 )
 from pipelines.tracking.importance import record_importance
 from pipelines.tracking.plan import Inputs, TrainingPlan, load_plan, read_panel
-from pipelines.tracking.runs import plain_json
 from training.panel import Panel
 from training.walk_forward import FittedSpan, Window
 

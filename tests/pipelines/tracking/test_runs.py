@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from pipelines.errors import SourceUnavailable
-from pipelines.tracking.runs import Tracking, plain_json
+from pipelines.tracking.artifacts import plain_json
+from pipelines.tracking.runs import Tracking
 
 AS_OF = datetime(2024, 1, 31, tzinfo=UTC)
 
