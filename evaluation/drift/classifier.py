@@ -1,0 +1,146 @@
+"""Can a classifier tell the window from the reference? The joint drift that no column shows alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from evaluation.drift.histograms import Columns, bin_codes
+from evaluation.drift.null import Null, fit_null
+from evaluation.drift.spread import pieces_of
+from serving.compiled import Counts, Floats
+
+SAMPLE = 1500
+"""Rows of the reference that a window is told from."""
+INSTANTS = 42
+"""Instants of a window that are looked at."""
+_MOST_WINDOWS = 60
+_RIDGE = 0.1
+_PIECES = 7
+_HALVES = ((0, 1, 2), (4, 5, 6))
+"""Pieces of a window that one fold learns from and the other is tested on; the middle one is purged."""
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Rows of the reference, and how well its own windows are told from them.
+
+    Attributes
+    ----------
+    edges : float32 (k, bins - 1)
+        Values enter as the place of their bin, so that no outlier leads.
+    sample : float32 (m, k)
+        Codes of reference rows, in order of time.
+    sample_piece : int64 (m,)
+        Their pieces of time; the folds are whole windows in turns.
+    window_bars : int
+    null : Null
+        Of the log odds of the area under the curve.
+    """
+
+    edges: Columns
+    sample: Columns
+    sample_piece: Counts
+    window_bars: int
+    null: Null
+
+    def log_odds(self, X: Columns, bar: Counts) -> float:
+        """Return how well a window is told from the reference, log odds of the area; NaN if too short."""
+        seen = _looked_at(bar, self.window_bars)
+        piece, pieces = pieces_of(bar[seen], self.window_bars)
+        if pieces < _PIECES:
+            return float("nan")
+        codes = bin_codes(X[seen], self.edges)
+        return _told_apart(codes, piece - (pieces - _PIECES), self.sample, self.sample_piece)
+
+
+def fit_classifier(X: Columns, bar: Counts, edges: Columns, *, window_bars: int) -> Classifier:
+    """Learn how well windows of a reference are told from the rest of it.
+
+    A linear discriminant learns on one half of the window against every other stretch of the reference
+    and is tested on the other half and the other stretches, and the other way round, with a piece
+    purged between the halves. Nearby hours are alike, so a window is always told apart a little; how
+    much is the null, one value a window side by side (at most 60 of them).
+
+    Parameters
+    ----------
+    X : float32 (n, k)
+    bar : int64 (n,)
+    edges : float32 (k, bins - 1)
+        Of `histograms.bin_edges`.
+    window_bars : int
+
+    Raises
+    ------
+    ValueError
+        If the reference is shorter than `FEWEST_WINDOWS` windows.
+
+    References
+    ----------
+    Lopez-Paz and Oquab (2017), Revisiting classifier two-sample tests.
+    """
+    seen = _looked_at(bar, window_bars)
+    piece, pieces = pieces_of(bar[seen], window_bars)
+    codes = bin_codes(X[seen], edges)
+    order = np.argsort(piece, kind="stable")
+    codes, piece = codes[order], piece[order]
+    windows = pieces // _PIECES
+    chosen = np.unique(np.linspace(0, windows - 1, min(windows, _MOST_WINDOWS)).astype(int))
+    found = [_of_own_window(codes, piece, pieces - (w + 1) * _PIECES) for w in chosen[::-1]]
+    null = fit_null(np.array(found).reshape(len(found), 1), smallest_scale=0.1, overlap=1)
+    kept = _thinned(np.flatnonzero(piece >= 0))
+    return Classifier(edges, codes[kept], piece[kept], window_bars, null)
+
+
+def _looked_at(bar: Counts, window_bars: int) -> Flags:
+    every = max(window_bars // INSTANTS, 1)
+    looked: Flags = (bar.max(initial=0) - bar) % every == 0
+    return looked
+
+
+def _thinned(rows: Counts) -> Counts:
+    places = np.linspace(0, rows.size - 1, min(SAMPLE, rows.size)).astype(np.int64)
+    return rows[places]
+
+
+def _of_own_window(codes: Columns, piece: Counts, first: int) -> float:
+    inside = (piece >= first) & (piece < first + _PIECES)
+    rest = _thinned(np.flatnonzero(~inside & (piece >= 0)))
+    return _told_apart(codes[inside], piece[inside] - first, codes[rest], piece[rest])
+
+
+def _told_apart(window: Columns, piece: Counts, rest: Columns, rest_piece: Counts) -> float:
+    halves = [np.isin(piece, half) for half in _HALVES]
+    stretches = [(rest_piece // _PIECES) % 2 == parity for parity in (0, 1)]
+    if not all(part.any() for part in (*halves, *stretches)):
+        return float("nan")
+    areas = []
+    for learned, tested in ((0, 1), (1, 0)):
+        direction = discriminant(window[halves[learned]], rest[stretches[learned]])
+        areas.append(
+            area_under_curve(
+                window[halves[tested]] @ direction, rest[stretches[tested]] @ direction
+            )
+        )
+    area = float(np.clip(np.mean(areas), 0.01, 0.99))
+    return float(np.log(area / (1.0 - area)))
+
+
+def discriminant(these: Columns, those: Columns) -> Floats:
+    """Return the ridge-regularised linear discriminant of two samples, (k,); larger is the first."""
+    apart = these.mean(axis=0) - those.mean(axis=0)
+    centred = np.concatenate([these - these.mean(axis=0), those - those.mean(axis=0)])
+    spread = (centred.T @ centred).astype(np.float64) / len(centred)
+    spread += np.eye(apart.size) * max(_RIDGE * float(np.trace(spread)) / apart.size, 1e-9)
+    direction: Floats = np.linalg.solve(spread, apart.astype(np.float64))
+    return direction
+
+
+def area_under_curve(these: Floats, those: Floats) -> float:
+    """Return the chance that one of the first ranks above one of the second; ties count half."""
+    ordered = np.sort(those)
+    below = np.searchsorted(ordered, these, side="left")
+    up_to = np.searchsorted(ordered, these, side="right")
+    return float((below + up_to).mean() / (2 * those.size))
