@@ -101,6 +101,14 @@ def test_the_hour_is_the_hourly_chain_in_order(inspection: dict[str, Any]) -> No
     assert inspection["dags"]["trade_hourly"]["schedule"] == "0 * * * *"
 
 
+def test_the_daily_round_compares_what_was_verified_and_then_reports(
+    inspection: dict[str, Any],
+) -> None:
+    tasks = inspection["dags"]["monitor_daily"]["tasks"]
+    assert set(tasks["compare_models"]["upstream"]) >= {"maintain_lake", "verify_ledger"}
+    assert "compare_models" in tasks["write_report"]["upstream"]
+
+
 def test_a_new_stack_trades_the_newest_hour_at_once_but_waits_for_midnight_to_retrain(
     inspection: dict[str, Any],
 ) -> None:
