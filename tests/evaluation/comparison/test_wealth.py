@@ -56,6 +56,21 @@ def test_blocks_that_never_differed_set_no_scale_and_are_not_bet_on() -> None:
     np.testing.assert_array_equal(log_wealths(blocks, scales, 0.0, 6.0)[:4], 0.0)
 
 
+def slow_e_value(blocks: list[float]) -> float:
+    wealth = [1.0] * len(SHARES)
+    for i, block in enumerate(blocks):
+        scale = math.sqrt(sum(b * b for b in blocks[:i]) / i) if i >= SCALE_BLOCKS else 0.0
+        if scale > 0.0:
+            moved = min(max(block / scale, -CAP), CAP) / CAP
+            wealth = [w * (1.0 + f * moved) for w, f in zip(wealth, SHARES, strict=True)]
+    return sum(wealth) / len(wealth)
+
+
+@given(differences)
+def test_the_mixture_is_its_plain_twin(blocks: np.ndarray) -> None:
+    assert e_values(blocks)[-1] == pytest.approx(slow_e_value(blocks.tolist()), rel=1e-9)
+
+
 @given(differences)
 def test_nothing_that_comes_later_changes_what_was_seen(blocks: np.ndarray) -> None:
     whole = log_e_values(blocks, cap=CAP, scale_blocks=SCALE_BLOCKS)

@@ -99,3 +99,10 @@ def test_an_old_hour_is_compared_only_when_it_is_asked_for(
     assert ledger.verify(since=START + 2 * HOUR) == []
     (finding,) = ledger.verify(since=START + HOUR)
     assert finding == ("book model-1: the rows of 2024-06-01T02:00Z are not those that were traded")
+
+
+def test_hours_of_before_there_was_a_ramp_count_at_their_full_size(old_ledger: Ledger) -> None:
+    returns, fills = old_ledger.returns("model-1", START + 400 * HOUR)
+    assert set(returns["share"]) == {1.0}
+    assert returns.height > 0
+    assert fills > 0
