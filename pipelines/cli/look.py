@@ -176,7 +176,7 @@ def _feature(one: dict[str, Any]) -> dict[str, Any]:
 
 @app.command("models")
 def models_command(json_output: Json = False) -> None:
-    """List the models that can be trained, and what a search varies in each."""
+    """List the models and what a search varies in each."""
     from pipelines.model_list import list_models
 
     found = list_models()

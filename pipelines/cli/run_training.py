@@ -58,7 +58,7 @@ def search_command(
     json_output: Json = False,
     sets: Set = None,
 ) -> None:
-    """Work on the search of a planned training; several processes share it."""
+    """Work on the search of a training; many processes may."""
 
     def work(context: Context) -> StepReport:
         from pipelines.steps.search import search
