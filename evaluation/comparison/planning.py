@@ -35,7 +35,8 @@ def expected_wealths(start: Floats, blocks: float, ratio: float, cap: float) -> 
 def blocks_to_decision(start: Floats, ratio: float, level: float, cap: float) -> float | None:
     """Return the blocks from now until the expected e-value reaches 1 / level.
 
-    Half of all records take longer, about.
+    That is about the mean of the time that normal differences take; half of all records need a tenth
+    to a fifth less.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from evaluation.comparison.planning import (
     detectable_ratio,
     expected_wealths,
 )
-from evaluation.comparison.wealth import SHARES
+from evaluation.comparison.wealth import SHARES, log_e_values
 
 START = np.zeros(len(SHARES))
 
@@ -30,6 +30,18 @@ def test_days_to_a_verdict_are_what_the_detectable_difference_says() -> None:
 def test_the_wait_of_a_tenth_of_a_deviation_a_day_is_about_two_and_a_half_years() -> None:
     # No test of level 2.5 % can expect less than log(40) / (0.1^2 / 2) = 738 days; mixing costs the rest.
     assert blocks_to_decision(START, 0.1, 0.025, 6.0) == 957.0
+
+
+def test_records_take_as_long_as_was_planned() -> None:
+    planned = blocks_to_decision(START, 0.2, 0.025, 6.0)
+    assert planned == 279.0
+    rng = np.random.default_rng(3)
+    took = []
+    for _ in range(80):
+        seen = log_e_values(rng.normal(0.2, 1.0, 1_000), cap=6.0, scale_blocks=5) >= math.log(40)
+        assert seen.any()
+        took.append(int(seen.argmax()) + 1)
+    assert np.mean(took) == pytest.approx(planned, rel=0.15)
 
 
 def test_what_is_decided_waits_no_longer_and_what_never_is_has_no_date() -> None:
