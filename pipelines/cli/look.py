@@ -78,10 +78,10 @@ def comparisons_command(
 
 def _comparison(one: dict[str, Any]) -> dict[str, Any]:
     shown = ("challenger", "champion", "measure", "verdict", "blocks", "mean_difference")
-    ends = [in_words(one[side]) for side in ("lower", "upper")]
+    ends = [one["lower"], one["upper"]]
     return {
         **{name.replace("_", " "): one[name] for name in shown},
-        "between": " and ".join(ends),
+        "between": None if ends == [None, None] else " and ".join(map(in_words, ends)),
         "days to decision": one["days_to_decision"],
         "detectable in 90 days": one["minimum_detectable_90d"],
         "reason": one["reason"],
