@@ -23,6 +23,7 @@ OUTLETS = {
     "build_features": [Asset(name="features", uri="hourglass://lake/features")],
     "score_bars": [Asset(name="scores", uri="hourglass://lake/scores")],
     "trade_paper": [Asset(name="equity", uri="hourglass://ledger/equity")],
+    "check_drift": [Asset(name="drift", uri="hourglass://lake/drift")],
     "compare_models": [Asset(name="comparisons", uri="hourglass://lake/comparisons")],
     "register": [Asset(name="promotions", uri="hourglass://ledger/promotions")],
 }

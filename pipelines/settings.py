@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from evaluation.comparison.config import ComparisonConfig
+from evaluation.drift.config import DriftConfig
 from pipelines.clock import TIMEFRAMES
 from pipelines.errors import ConfigError
 from pipelines.symbols import is_linear_perpetual
@@ -251,6 +252,7 @@ class Settings(_Section):
     costs: CostConfig = CostConfig()
     risk: RiskConfig = RiskConfig()
     comparison: ComparisonConfig = ComparisonConfig()
+    drift: DriftConfig = DriftConfig()
     stack: StackConfig = StackConfig()
 
     @field_validator("home")

@@ -369,6 +369,28 @@ QUARANTINE = Table(
     audit_columns=("quarantined_at",),
 )
 
+DRIFT = Table(
+    name="drift",
+    doc="One row a statistic a day: the last window against what the champion was trained on.",
+    columns=(
+        Column("model_version", pl.String()),
+        Column("known_at", INSTANT, "UTC"),
+        Column("group", pl.String()),
+        Column("feature", pl.String()),
+        Column("statistic", pl.String()),
+        Column("observed", pl.Float64(), "that of the statistic", nullable=True),
+        Column("cut", pl.Float64(), "that of the statistic", nullable=True),
+        Column("p_value", pl.Float64(), "probability", nullable=True, ge=0, le=1),
+        Column("joint_p", pl.Float64(), "probability", nullable=True, ge=0, le=1),
+        Column("n", pl.Int64(), "count", ge=0),
+        Column("alarm", pl.Boolean()),
+        Column("reason", pl.String()),
+        Column("checked_at", INSTANT, "UTC"),
+    ),
+    key=("model_version", "known_at", "group", "feature", "statistic"),
+    audit_columns=("checked_at",),
+)
+
 LAKE_TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -382,6 +404,7 @@ LAKE_TABLES: dict[str, Table] = {
         OUT_OF_FOLD_SCORES,
         IMPORTANCE,
         COMPARISONS,
+        DRIFT,
         QUALITY,
         QUARANTINE,
     )

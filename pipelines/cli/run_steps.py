@@ -57,6 +57,7 @@ for _verb, _summary in (
     ("score-bars", "Score the hour with every live model."),
     ("trade-paper", "Trade every book on the hour's bars."),
     ("compare-models", "Compare every challenger with the champion."),
+    ("check-drift", "Ask whether the market is still the one trained on."),
     ("maintain-lake", "Compact the lake and drop what time travel outlived."),
 ):
     _add_step(_verb, _summary)

@@ -7,6 +7,7 @@ from pipelines.clock import format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.tracking.artifacts import plain_json
+from pipelines.tracking.drift_reference import log_drift_reference
 from pipelines.tracking.fits import fit_final
 from pipelines.tracking.importance import (
     CHALLENGER,
@@ -25,9 +26,10 @@ _EXAMPLE_ROWS = 5
 def fit_challenger(context: Context, as_of: datetime, training_id: str) -> StepReport:
     """Fit on the newest training span, with labels that had ended by `as_of`, and log the model.
 
-    Reads: the plan of the training; bars, features (at the plan's versions); its windows' importance.
-    Writes: importance (this training's final fit), the training's logged model and the importance
-    plot in MLflow.
+    Reads: the plan of the training; bars, features (at the plan's versions); its windows' importance
+    and out_of_fold_scores.
+    Writes: importance (this training's final fit), the training's logged model, its drift reference
+    and the importance plot in MLflow.
     Re-run: a completely logged model is left as it is; a half-logged one is deleted and logged again.
     """
     registry = context.registry
@@ -69,6 +71,7 @@ def fit_challenger(context: Context, as_of: datetime, training_id: str) -> StepR
             "label": plan.training.label.model_dump_json(),
             "seed": str(plan.training.search.seed),
             **{f"version.{table}": str(version) for table, version in plan.versions.items()},
+            **log_drift_reference(context, run_id, plan, panel, fitted.scorer),
         },
     )
     return StepReport("fit_challenger", as_of, changed=True, detail=detail)

@@ -41,6 +41,7 @@ OVERRIDES: dict[str, Any] = {
     "training.split.inner_folds": 2,
     "training.split.embargo_bars": 6,
     "training.search.trials": 4,
+    "drift.window_hours": 21,
     "training.model_params": {"rounds": 20, "min_child_weight": 5.0, "learning_rate": 0.15},
 }
 
