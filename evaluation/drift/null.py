@@ -95,7 +95,9 @@ class Null:
         return cls(centre, scale, mean, deviation, windows, limits)
 
 
-def fit_null(statistics: Floats, *, smallest_scale: float = 0.0, overlap: int = PIECES) -> Null:
+def fit_null(
+    statistics: Floats, *, smallest_scale: float | Floats = 0.0, overlap: int = PIECES
+) -> Null:
     """Learn from the windows of a reference what their statistics do.
 
     Each window is measured with the centre and scale of the windows that begin two lengths away or more,
@@ -107,7 +109,7 @@ def fit_null(statistics: Floats, *, smallest_scale: float = 0.0, overlap: int = 
     statistics : float64 (w, m)
         Of windows in order of time, each overlapping the `overlap` - 1 windows after it; NaN where a
         window does not have it.
-    smallest_scale : float
+    smallest_scale : float or float64 (m,)
         Scales below this count as this: what never moved may move a little.
 
     Raises
@@ -130,13 +132,14 @@ def fit_null(statistics: Floats, *, smallest_scale: float = 0.0, overlap: int = 
     if not present.any():
         raise ValueError("no statistic of the reference could be measured; its columns are empty")
     given = np.where(present, statistics, np.nan)
-    largest = _largest_deviations(given[:, present], smallest_scale, overlap)
+    smallest = np.broadcast_to(np.asarray(smallest_scale, np.float64), present.shape)
+    largest = _largest_deviations(given[:, present], smallest[present], overlap)
     centre, scale = np.full(present.size, np.nan), np.full(present.size, np.nan)
     centre[present] = np.nanmean(given[:, present], axis=0)
     scale[present] = np.nanstd(given[:, present], axis=0, ddof=1)
     return Null(
         centre=centre,
-        scale=np.maximum(scale, smallest_scale),
+        scale=np.maximum(scale, smallest),
         mean=float(largest.mean()),
         deviation=max(float(largest.std(ddof=1)), _SMALLEST_DEVIATION),
         windows=float(side_by_side),
@@ -144,7 +147,7 @@ def fit_null(statistics: Floats, *, smallest_scale: float = 0.0, overlap: int = 
     )
 
 
-def _largest_deviations(statistics: Floats, smallest_scale: float, overlap: int) -> Floats:
+def _largest_deviations(statistics: Floats, smallest: Floats, overlap: int) -> Floats:
     """Return each window's largest deviation by the moments of the windows apart from it."""
     known = np.isfinite(statistics)
     values = np.where(known, statistics - np.nanmean(statistics, axis=0), 0.0)
@@ -158,7 +161,7 @@ def _largest_deviations(statistics: Floats, smallest_scale: float, overlap: int)
         )
         centre = first / np.maximum(count, 1)
         variance = (second - count * centre**2) / np.maximum(count - 1, 1)
-        scale = np.maximum(np.sqrt(np.maximum(variance, 0.0)), max(smallest_scale, 1e-12))
+        scale = np.maximum(np.sqrt(np.maximum(variance, 0.0)), np.maximum(smallest, 1e-12))
         usable = known[place] & (count > 1)
         deviations = np.where(usable, (values[place] - centre) / scale, -np.inf)
         found[place] = deviations.max()

@@ -128,10 +128,12 @@ def build_reference(
             return None
 
     said = predictions
+    features = learned("features", lambda: fit_spread(names, X, bar, window_bars=window))
+    edges = bin_edges(X)[0] if features is None else features.edges
     return Reference(
         window_bars=window,
-        features=learned("features", lambda: fit_spread(names, X, bar, window_bars=window)),
-        joint=learned("joint", lambda: fit_classifier(X, bar, bin_edges(X)[0], window_bars=window)),
+        features=features,
+        joint=learned("joint", lambda: fit_classifier(X, bar, edges, window_bars=window)),
         predictions=learned(
             "predictions",
             lambda: fit_spread(PREDICTED, said.columns(), said.bar, window_bars=window),

@@ -18,7 +18,11 @@ from serving.compiled import Counts, Floats
 
 FOLKLORE_PSI = (0.1, 0.25)
 """What is said of a stability index everywhere: below the first nothing moved, above the second much did."""
-_SMALLEST_SCALE = 0.1
+# Distances grow with the square of what moved (the stability index) or with it (the others); these roots
+# of them are spread evenly enough for deviations in standard deviations.
+_ROOTS = np.array([0.25, 0.5, 0.5, 0.5])
+# Relative change of what chance makes of a distance, below which no feature's windows are taken to vary.
+_SMALLEST_CHANGE = 0.1
 _ENOUGH = 0.5
 
 
@@ -50,7 +54,7 @@ class Spread:
         Bars the reference spans.
     window_bars : int
     null : Null
-        Of the logarithms of the 4 k distances, each raised by what chance alone makes of it.
+        Of roots of the 4 k distances, each raised by what chance alone makes of it.
     """
 
     names: tuple[str, ...]
@@ -73,11 +77,11 @@ class Spread:
         observed = distances(counts, self.counts, self.positions)
         observed[n < _ENOUGH * due] = np.nan
         floor = _floors(self.window_bars)
-        deviations = self.null.deviations(np.log(observed + floor).ravel())
+        deviations = self.null.deviations(((observed + floor) ** _ROOTS).ravel())
         shape = observed.shape
         return Judged(
             observed=observed,
-            cut=np.exp(self.null.cut(level)).reshape(shape) - floor,
+            cut=np.maximum(self.null.cut(level).reshape(shape), 0.0) ** (1 / _ROOTS) - floor,
             single_p=self.null.single_p(deviations).reshape(shape),
             joint_p=self.null.joint_p(deviations).reshape(shape),
             n=n,
@@ -108,12 +112,12 @@ def fit_spread(names: tuple[str, ...], X: Columns, bar: Counts, *, window_bars: 
     total = counts.sum(axis=0)
     floor = _floors(window_bars)
     found = [
-        np.log(distances(part, total - part, positions) + floor).ravel()
+        ((distances(part, total - part, positions) + floor) ** _ROOTS).ravel()
         for part in (counts[i : i + PIECES].sum(axis=0) for i in range(pieces - PIECES + 1))
     ]
     null = fit_null(
         np.array(found).reshape(len(found), len(names) * len(STATISTICS)),
-        smallest_scale=_SMALLEST_SCALE,
+        smallest_scale=np.tile(_SMALLEST_CHANGE * _ROOTS * floor**_ROOTS, len(names)),
     )
     bars = pieces * (window_bars // PIECES)
     return Spread(names, edges, positions, total, bars, window_bars, null)
