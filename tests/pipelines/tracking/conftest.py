@@ -144,6 +144,19 @@ def trained(
         yield made, report
 
 
+@pytest.fixture(scope="module")
+def watched(
+    postgres: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[World, StepReport]]:
+    """A trained home of the module's own, whose run its tests may log to."""
+    with new_world(postgres, tmp_path_factory.mktemp("watched")) as made:
+        with made.open() as context:
+            fill(context, AS_OF)
+            report = train(context, AS_OF)
+            fill(context, LATEST)
+        yield made, report
+
+
 @pytest.fixture
 def state() -> Callable[[Context], dict[str, Any]]:
     """`state(context)`: runs, models, versions, books and scores, without ids and stamps."""

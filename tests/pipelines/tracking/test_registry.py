@@ -106,6 +106,7 @@ def test_no_pickle_is_among_the_files(trained):
         ".parquet",
         ".png",
         ".py",
+        ".safetensors",
         ".sha256",
         ".txt",
         ".yaml",

@@ -31,6 +31,7 @@ HOUR = timedelta(hours=1)
 AS_OF = datetime(2024, 1, 31, tzinfo=UTC)
 FILES = {
     "card.md",
+    "drift/reference.safetensors",
     "environment.json",
     "evidence.json",
     "fit/importance.json",
