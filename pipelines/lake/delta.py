@@ -341,9 +341,10 @@ def _encoding(frame: pl.DataFrame) -> WriterProperties:
     floats = [name for name, dtype in frame.schema.items() if dtype.is_float()]
     if len(floats) < _WIDE:
         return WriterProperties(compression="ZSTD", compression_level=3)
-    # Hundreds of measured numbers hardly shrink further: LZ4 costs half of zstd's time for 6 % more.
-    split = ColumnProperties(dictionary_enabled=False, encoding="BYTE_STREAM_SPLIT")
-    return WriterProperties(compression="LZ4_RAW", column_properties=dict.fromkeys(floats, split))
+    # Hundreds of measured numbers hardly shrink: split by byte they are 15 % smaller on disk and take
+    # six times as long to read. Nobody asks for the least and the most of every one a file.
+    plain = ColumnProperties(dictionary_enabled=False, encoding="PLAIN", statistics_enabled="NONE")
+    return WriterProperties(compression="LZ4_RAW", column_properties=dict.fromkeys(floats, plain))
 
 
 def _transaction(version: int) -> CommitProperties:

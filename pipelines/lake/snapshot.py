@@ -18,6 +18,8 @@ from pipelines.tables import Table, contract
 
 _CACHED_MONTHS = 6
 _CACHED_BYTES = 256 * 2**20
+# Shorter runs than this on average are sorted row by row.
+_RUN = 64
 
 STORE_REMEDY = "check the disk's space and permissions, or the object store, and run again"
 # How the file system, the object store and the network say in a message that they failed.
@@ -103,9 +105,9 @@ class Snapshot:
             if names is not None:
                 months = [frame.select(names) for frame in months]
             rows = pl.concat([frame.filter(chosen) for frame in months]) if months else self._none()
-            return rows.sort(key)
+            return by_key(rows, key)
         paths = [path for of_month in held.values() for path in of_month]
-        return self.scan(paths, chosen, names).sort(key)
+        return by_key(self.scan(paths, chosen, names), key)
 
     def of_months(self, months: Sequence[str]) -> pl.DataFrame:
         """Return all rows of `months`, in no order."""
@@ -188,6 +190,40 @@ class MonthCache:
 
     def _bytes(self) -> int:
         return sum(int(frame.estimated_size()) for _, frame in self._held.values())
+
+
+def by_key(frame: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """Return `frame` sorted by `key`, rows that follow each other moved together.
+
+    A month's file is sorted when it is written, so a wide table is put in order by copying one
+    block a symbol and month; what does not come in such runs is sorted row by row.
+    """
+    *entity, last = key
+    same = pl.lit(value=True)
+    for name in entity:
+        same &= pl.col(name) == pl.col(name).shift(1)
+    follows = same & (pl.col(last) > pl.col(last).shift(1))
+    begins = frame.select(follows.fill_null(value=False).not_().arg_true()).to_series()
+    if frame.height <= _RUN * len(begins):
+        return frame.sort(key)
+    ends = begins.shift(-1, fill_value=frame.height)
+    runs = (
+        frame.select(key)[begins]
+        .with_columns(begin=begins, length=ends - begins, until=frame[last][ends - 1])
+        .sort(key)
+    )
+    if _overlap(runs, entity, last):
+        return frame.sort(key)
+    pieces = runs.select("begin", "length").iter_rows()
+    return pl.concat([frame.slice(begin, length) for begin, length in pieces], rechunk=True)
+
+
+def _overlap(runs: pl.DataFrame, entity: Sequence[str], last: str) -> bool:
+    """Say whether a run begins before the one of the same entity that precedes it has ended."""
+    within = pl.col(last) <= pl.col("until").shift(1)
+    for name in entity:
+        within &= pl.col(name) == pl.col(name).shift(1)
+    return bool(runs.select(within.any()).item())
 
 
 def month_of(instant: datetime) -> str:

@@ -5,13 +5,13 @@ true where it holds. The lake refuses frames by them on every write; `quality/` 
 Expectations suites from the same contract, and the two are tested to agree.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, reduce
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from pipelines.clock import format_instant
@@ -73,7 +73,7 @@ class Breach:
         return f"{self.table}: {count}{self.message}{when}, bound {self.bound}"
 
 
-# From so many columns of one float type on, they are first looked at as one matrix.
+# From so many columns of one float type on, their sums and extremes are looked at first.
 _WIDE = 30
 
 _clauses_by_contract: dict[tuple[str, tuple[Column, ...]], tuple[Clause, ...]] = {}
@@ -201,8 +201,8 @@ def find_breaches(table: Table, frame: pl.DataFrame) -> list[Breach]:
 def sound_columns(table: Table, frame: pl.DataFrame) -> frozenset[str]:
     """Return wide tables' nullable float32 columns of which no value breaks any clause.
 
-    The same bounds as `clauses`, for a matrix of hundreds of columns in one pass: what is left out
-    here is asked clause by clause. A value counts as present if it is not null, so NaN breaks.
+    The same bounds as `clauses`, asked of sums and extremes: what is left out here (a sum that
+    overflows, too) is asked clause by clause. A null counts for nothing; NaN and infinity break.
     """
     declared = {column.name: column for column in table.columns}
     names = [
@@ -212,30 +212,39 @@ def sound_columns(table: Table, frame: pl.DataFrame) -> frozenset[str]:
     ]
     if len(names) < _WIDE or frame.is_empty():
         return frozenset()
-    low, above, high = _bounds([declared.get(name) for name in names])
-    values = frame.select(names).to_numpy()
-    present = frame.height - np.array(frame.select(names).null_count().row(0))
-    with np.errstate(invalid="ignore"):
-        within = np.isfinite(values) & (values >= low) & (values > above) & (values <= high)
-    return frozenset(
-        n for n, sound in zip(names, within.sum(axis=0) == present, strict=True) if sound
+    bounds = {name: _bounds(declared.get(name)) for name in names}
+    # A sum is finite only if every value in it is; the extremes are only asked for where it matters.
+    asked = [pl.col(names).sum().name.prefix("sum "), *_extremes(bounds)]
+    found = frame.select(asked).row(0, named=True)
+    return frozenset(name for name, bound in bounds.items() if _is_sound(found, name, bound))
+
+
+def _bounds(column: Column | None) -> tuple[float, float, float]:
+    """Return the inclusive lower, exclusive lower and inclusive upper bound, or infinities."""
+    bounds = (None, None, None) if column is None else (column.ge, column.gt, column.le)
+    low, above, high = bounds
+    return (
+        -math.inf if low is None else low,
+        -math.inf if above is None else above,
+        math.inf if high is None else high,
     )
 
 
-def _bounds(columns: Sequence[Column | None]) -> tuple[Any, Any, Any]:
-    """Return the inclusive lower, exclusive lower and inclusive upper bound a column, or infinity."""
-    infinite = (-np.inf, -np.inf, np.inf)
-    rows = [
-        tuple(
-            bound if bound is not None else none
-            for bound, none in zip((c.ge, c.gt, c.le), infinite, strict=True)
-        )
-        if c is not None
-        else infinite
-        for c in columns
-    ]
-    low, above, high = np.array(rows, np.float64).T
-    return low, above, high
+def _extremes(bounds: Mapping[str, tuple[float, float, float]]) -> list[pl.Expr]:
+    lowest = [n for n, (low, above, _) in bounds.items() if max(low, above) > -math.inf]
+    highest = [n for n, (_, _, high) in bounds.items() if high < math.inf]
+    least, most = pl.col(lowest).min(), pl.col(highest).max()
+    return [least.name.prefix("min "), most.name.prefix("max ")]
+
+
+def _is_sound(found: Mapping[str, Any], name: str, bound: tuple[float, float, float]) -> bool:
+    low, above, high = bound
+    least, most = found.get(f"min {name}"), found.get(f"max {name}")
+    return (
+        math.isfinite(found[f"sum {name}"])
+        and (least is None or (least >= low and least > above))
+        and (most is None or most <= high)
+    )
 
 
 def with_reason(table: Table, frame: pl.DataFrame) -> pl.DataFrame:

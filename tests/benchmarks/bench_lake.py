@@ -33,9 +33,9 @@ def timed(what: str, cells: int, work: Callable[[], object]) -> None:
     print(f"  {what:42} {taken:7.3f} s, {used:6.3f} s of processor {rate}, peak {peak:.1f} GB")
 
 
-def shaken(frame: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Return the rows with another value in one column, as after a restated bar."""
-    return frame.with_columns(pl.col(name) + 1)
+def shaken(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows with other values in some columns, as after a restated bar."""
+    return frame.with_columns(pl.selectors.starts_with("return_") + 1)
 
 
 def main() -> None:
@@ -64,11 +64,14 @@ def main() -> None:
             "append the next hour", 0,
             lambda: lake.replace(table, hour, start=newest - HOUR, end=newest),
         )  # fmt: skip
+        # An hour of a full month: the newest may be the first of its own.
+        restated = newest - timedelta(days=2)
+        hour = matrix.filter(pl.col("known_at") == restated)
         for turn in ("for the first time", "again"):
-            hour = shaken(hour, names[0])
+            hour = shaken(hour)
             timed(
                 f"replace an hour {turn}", 0,
-                lambda hour=hour: lake.replace(table, hour, start=newest - HOUR, end=newest),
+                lambda hour=hour: lake.replace(table, hour, start=restated - HOUR, end=restated),
             )  # fmt: skip
         fresh = Lake(folder)
         timed("read it all, sorted by key", cells, lambda: fresh.read(FEATURES.name, end=newest))

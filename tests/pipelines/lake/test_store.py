@@ -260,7 +260,7 @@ def test_a_changed_set_of_features_changes_the_schema(lake, bars):
     assert rows.height == bars.height
 
 
-def test_wide_float_tables_are_split_by_byte(lake, bars, tmp_path):
+def test_wide_float_tables_are_written_to_be_read_fast(lake, bars, tmp_path):
     import pyarrow.parquet as pq
 
     names = [f"f{i}" for i in range(40)]
@@ -268,8 +268,30 @@ def test_wide_float_tables_are_split_by_byte(lake, bars, tmp_path):
     lake.replace(features_table(names), frame, start=START, end=end_of(bars))
     file = next((tmp_path / "lake" / "features").rglob("*.parquet"))
     column = pq.ParquetFile(file).metadata.row_group(0).column(5)
-    assert "BYTE_STREAM_SPLIT" in column.encodings
+    assert "PLAIN" in column.encodings
+    assert not column.has_dictionary_page
     assert column.compression == "LZ4"
+    assert column.statistics is None
+
+
+def test_an_older_file_that_is_split_by_byte_is_read_and_rewritten(lake, bars):
+    from deltalake import ColumnProperties, WriterProperties, write_deltalake
+
+    names = [f"f{i}" for i in range(40)]
+    frame = features(bars, **dict.fromkeys(names, 1.5))
+    split = ColumnProperties(dictionary_enabled=False, encoding="BYTE_STREAM_SPLIT")
+    write_deltalake(
+        f"{lake.uri}/features",
+        frame.with_columns(month=pl.col("known_at").dt.strftime("%Y-%m")),
+        partition_by=["month"],
+        writer_properties=WriterProperties(
+            compression="LZ4_RAW", column_properties=dict.fromkeys(names, split)
+        ),
+    )
+    assert_frame_equal(lake.read("features", end=end_of(bars)), frame)
+    changed = features(bars, **dict.fromkeys(names, 2.5))
+    assert lake.replace(features_table(names), changed, start=START, end=end_of(bars))
+    assert_frame_equal(lake.read("features", end=end_of(bars)), changed)
 
 
 def test_a_table_that_is_not_partitioned_works_the_same(lake, bars):

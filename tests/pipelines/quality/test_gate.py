@@ -89,7 +89,7 @@ def test_a_wide_table_is_asked_about_its_columns_in_three_expectations(make_bars
         max_size=4,
     )
 )
-def test_a_wide_table_looked_at_as_one_matrix_breaks_what_its_clauses_break(make_bars, changes):
+def test_a_wide_table_summed_up_breaks_what_its_clauses_break(make_bars, changes):
     ranges = [(None, None, None), (0.0, None, 1.0), (None, 0.0, None), (-0.5, None, None)]
     columns = [
         Column(f"f{i}", pl.Float32(), nullable=True, ge=ge, gt=gt, le=le)
