@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from features.as_of_join import SOURCE_COLUMNS
@@ -70,23 +71,39 @@ def _runs(
     features: Sequence[Feature], trailing: pl.DataFrame, bars: pl.DataFrame, step: timedelta
 ) -> pl.DataFrame:
     """Return, a row of `trailing`, how many bars stand in a row up to it, of every kind asked for."""
-    runs = trailing.select(KEY)
-    for needs in sorted({feature.needs for feature in features}):
-        run = _run_lengths(bars.drop_nulls(list(needs)) if needs else bars, step)
-        named = run.select(*KEY, pl.col("run").alias(_kind("symbol", needs)))
-        runs = runs.join(named, on=list(KEY), how="left", maintain_order="left")
-    runs = runs.with_columns(pl.selectors.integer().fill_null(0))
+    follows = _follows(bars, step)
+    lengths = [
+        pl.Series(_kind("symbol", needs), _run_lengths(bars, needs, follows))
+        for needs in sorted({feature.needs for feature in features})
+    ]
+    runs = (
+        trailing.select(KEY)
+        .join(bars.select(KEY).hstack(lengths), on=list(KEY), how="left", maintain_order="left")
+        .with_columns(pl.selectors.integer().fill_null(0))
+    )
     panel = {(f.needs, f.markets) for f in features if f.scope == "panel"}
     return runs.with_columns(_panel_run(*kind) for kind in sorted(panel))
 
 
-def _run_lengths(bars: pl.DataFrame, step: timedelta) -> pl.DataFrame:
-    row = pl.int_range(pl.len())
+def _follows(bars: pl.DataFrame, step: timedelta) -> npt.NDArray[np.bool_]:
+    """Say of every bar whether the row before it is the symbol's bar one step earlier."""
     follows = (pl.col("symbol") == pl.col("symbol").shift(1)) & (
         pl.col("known_at") - pl.col("known_at").shift(1) == step
     )
-    first = pl.when(follows.fill_null(value=False).not_()).then(row).forward_fill()
-    return bars.with_columns(run=row - first + 1)
+    return bars.select(follows.fill_null(value=False)).to_series().to_numpy()
+
+
+def _run_lengths(
+    bars: pl.DataFrame, needs: Sequence[str], follows: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """Return how many bars that have all of `needs` stand in a row up to each; 0 where one lacks any."""
+    row = np.arange(bars.height)
+    held = np.ones(bars.height, bool)
+    for name in needs:
+        held &= bars[name].is_not_null().to_numpy()
+    goes_on = follows & held & np.concatenate([[False], held[:-1]])
+    first = np.maximum.accumulate(np.where(goes_on, 0, row))
+    return np.where(held, row - first + 1, 0)
 
 
 def _panel_run(needs: tuple[str, ...], markets: tuple[str, ...]) -> pl.Expr:
