@@ -209,7 +209,7 @@ def test_an_unknown_predictor_and_a_damaged_booster_are_refused(tmp_path):
         load_predictor("oracle", tmp_path)
     (tmp_path / "booster.ubj").write_bytes(b"not a booster")
     (tmp_path / "booster.sha256").write_text("0" * 64)
-    with pytest.raises(ValueError, match="not the one in booster.sha256; save the model anew"):
+    with pytest.raises(ValueError, match=r"not the one in booster\.sha256; save the model anew"):
         load_predictor("xgboost", tmp_path)
 
 
