@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from serving.compiled import Floats
 
@@ -100,28 +99,6 @@ def degradation(
         both = np.isfinite(inside) & np.isfinite(outside)
         found.append(_degradation(name, inside[both], outside[both], level))
     return found
-
-
-def degradation_table(
-    in_sample: Sequence[Mapping[str, float]], out_of_sample: Sequence[Mapping[str, float]]
-) -> pl.DataFrame:
-    """Return `window`, `metric`, `in_sample`, `out_of_sample`, `loss` (positive is worse out of sample).
-
-    Parameters and errors as in `degradation`.
-    """
-    names = _common(in_sample, out_of_sample)
-    rows = [
-        {
-            "window": number,
-            "metric": name,
-            "in_sample": float(before[name]),
-            "out_of_sample": float(after[name]),
-            "loss": (float(before[name]) - float(after[name])) * _sign(name),
-        }
-        for number, (before, after) in enumerate(zip(in_sample, out_of_sample, strict=True))
-        for name in names
-    ]
-    return pl.DataFrame(rows)
 
 
 def _degradation(name: str, inside: Floats, outside: Floats, level: float) -> Degradation:

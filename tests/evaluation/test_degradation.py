@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from evaluation.degradation import degradation, degradation_table
+from evaluation.degradation import degradation
 
 INSIDE = [{"sharpe": 3.0, "log_loss": 0.8, "trades": 4.0}, {"sharpe": 4.0, "log_loss": 0.9}]
 OUTSIDE = [{"sharpe": 1.0, "log_loss": 1.0}, {"sharpe": 1.0, "log_loss": 1.1, "trades": 3.0}]
@@ -41,15 +41,6 @@ def test_a_window_without_the_figure_is_left_out_of_it_and_one_alone_has_no_inte
     assert (brier.windows, brier.loss) == (2, pytest.approx(0.15))
 
 
-def test_the_table_has_a_row_a_window_and_figure():
-    assert degradation_table(INSIDE, OUTSIDE).rows() == [
-        (0, "sharpe", 3.0, 1.0, 2.0),
-        (0, "log_loss", 0.8, 1.0, pytest.approx(0.2)),
-        (1, "sharpe", 4.0, 1.0, 3.0),
-        (1, "log_loss", 0.9, 1.1, pytest.approx(0.2)),
-    ]
-
-
 @pytest.mark.parametrize(
     ("inside", "outside", "said"),
     [
@@ -59,6 +50,5 @@ def test_the_table_has_a_row_a_window_and_figure():
     ],
 )
 def test_sides_that_do_not_match_are_refused(inside, outside, said):
-    for compare in (degradation, degradation_table):
-        with pytest.raises(ValueError, match=said):
-            compare(inside, outside)
+    with pytest.raises(ValueError, match=said):
+        degradation(inside, outside)
