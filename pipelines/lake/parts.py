@@ -7,7 +7,6 @@ For a table of a few columns delta-rs is as quick: it knows the new version with
 
 import io
 import json
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from uuid import uuid4
 import polars as pl
 from deltalake.transaction import AddAction, RemoveAction
 
+from pipelines import clock
 from pipelines.lake.snapshot import month_expression
 from pipelines.tables import Table
 
@@ -65,7 +65,7 @@ def _write_part(folder: Path, table: Table, month: str, rows: pl.DataFrame) -> A
         path=path,
         size=encoded.getbuffer().nbytes,
         partition_values=partition,
-        modification_time=time.time_ns() // 1_000_000,
+        modification_time=round(clock.now().timestamp() * 1000),
         data_change=True,
         stats=json.dumps(_statistics(rows.select(table.key))),
     )
