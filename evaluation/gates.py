@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Rule = Literal["above", "at least", "at most"]
+Rule = Literal["above", "at least", "at most", "below"]
 
 
 class GateConfig(BaseModel):
@@ -196,5 +196,6 @@ def gate(name: str, observed: float, rule: Rule, bound: float, meaning: str) -> 
         "above": observed > bound,
         "at least": observed >= bound,
         "at most": observed <= bound,
+        "below": observed < bound,
     }
     return Gate(name, float(observed), rule, float(bound), bool(held[rule]), meaning)

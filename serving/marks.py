@@ -73,7 +73,8 @@ def pay_funding(bar: int, desk: Desk) -> None:
 def mark(bar: int, desk: Desk) -> None:
     """Value the book at the newest closes; follow its peak, its returns and its positions' extremes.
 
-    A person who resumes a halted book lifts the halt and starts the peak anew.
+    A person who resumes a halted book lifts the halt and starts the peak anew; a book whose model
+    becomes champion starts its capital ramp anew.
     """
     state = desk.state
     exposure = 0
@@ -96,6 +97,9 @@ def mark(bar: int, desk: Desk) -> None:
     if desk.controls.resumed[bar]:
         state.conduct[HALTED] = 0
         state.money[PEAK] = equity
+    if desk.controls.restaged[bar]:
+        state.conduct[RAMP_STEPS] = 0
+        state.track[:] = 0.0
     desk.tape.curve[bar, CURVE_EQUITY] = equity
     desk.tape.curve[bar, CURVE_CASH] = state.money[CASH]
     desk.tape.curve[bar, CURVE_EXPOSURE] = exposure
@@ -160,5 +164,4 @@ def climb_ramp(desk: Desk) -> None:
     variance = (state.track[TRACK_SQUARES] - bars * mean * mean) / (bars - 1.0)
     if variance > 0.0 and mean * math.sqrt(bars / variance) >= limits.ramp_score:
         state.conduct[RAMP_STEPS] = steps + 1
-        for i in range(state.track.shape[0]):
-            state.track[i] = 0.0
+        state.track[:] = 0.0

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -15,6 +15,9 @@ from pipelines.ledger.rows import id_of
 from pipelines.ledger.schema import book_events, books, promotions
 
 RETIRED, TERMS = "retired", "terms"
+Kind = Literal["first", "evidence", "approval", "hand", "alias", "rollback", "succession"]
+"""Why a version became champion: the first there was, promoted by evidence, by a person who was asked,
+by one who was not, by an alias moved in MLflow, back again, or because the one before cannot be served."""
 
 _BOOKS = sa.text(
     """
@@ -26,7 +29,9 @@ _BOOKS = sa.text(
 # One row a book in the order of `_BOOKS`: each is asked for twice an hour.
 _STANDINGS = sa.text(
     """
-    SELECT b.*, r.effective_from AS retired_at, e.known_at, e.state, t.detail AS terms, c.controls
+    SELECT b.*, r.effective_from AS retired_at, e.known_at, e.state, t.detail AS terms, c.controls,
+        ARRAY(SELECT p.effective_from FROM promotions p
+            WHERE p.version = b.model_version AND p.previous IS NOT NULL) AS promoted
     FROM books b
     LEFT JOIN book_events r ON r.book_id = b.book_id AND r.kind = 'retired'
     LEFT JOIN LATERAL (
@@ -64,24 +69,33 @@ class Book:
 
 @dataclass(frozen=True)
 class Promotion:
-    """From `effective_from` on, `version` is the champion."""
+    """From `effective_from` on, `version` is the champion.
+
+    `kind` and `evidence` are None of promotions written at schema 0002 and before.
+    """
 
     effective_from: datetime
     version: str
     previous: str | None
     reason: str
     decided_by: str
+    kind: Kind | None
+    evidence: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a book stands: newest traded hour and state (None before the first), terms, controls."""
+    """Where a book stands: newest traded hour and state (None before the first), terms, controls.
+
+    `promoted` are the instants from which its model became champion in another one's place.
+    """
 
     book: Book
     traded_at: datetime | None
     state: dict[str, Any] | None
     terms: dict[str, Any] | None
     controls: tuple[Control, ...] = ()
+    promoted: tuple[datetime, ...] = ()
 
     @property
     def walked_to(self) -> datetime:
@@ -103,6 +117,7 @@ def read_standings(connection: sa.Connection) -> list[Standing]:
             row.state,
             row.terms,
             tuple(Control.from_json(stored) for stored in row.controls or ()),
+            tuple(row.promoted),
         )
         for row in connection.execute(_STANDINGS)
     ]

@@ -57,11 +57,17 @@ def resumed_at(history: Sequence[Control], hour: datetime) -> bool:
     return any(c.resumed for c in history if c.effective_from == hour)
 
 
-def controls_of(history: Sequence[Control], hours: Sequence[datetime]) -> Controls:
-    """Return what the engine is told of a book in the bars known at `hours`."""
+def controls_of(
+    history: Sequence[Control], hours: Sequence[datetime], promoted: Sequence[datetime] = ()
+) -> Controls:
+    """Return what the engine is told of a book in the bars known at `hours`.
+
+    `promoted` are the instants from which its model became champion in another one's place.
+    """
     return Controls(
         mode=np.array([MODES.index(mode_at(history, hour)) for hour in hours], np.int64),
         resumed=np.array([resumed_at(history, hour) for hour in hours], np.bool_),
+        restaged=np.array([hour in promoted for hour in hours], np.bool_),
     )
 
 

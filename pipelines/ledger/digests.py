@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from pipelines.clock import format_instant
 from pipelines.ledger.audit import digest_of
+from pipelines.ledger.promoting import told_of
 from pipelines.ledger.schema import (
     FIRST,
     HOURLY_TABLES,
@@ -158,6 +159,5 @@ def _decisions(connection: sa.Connection) -> list[tuple[str, datetime, dict[str,
         }
         found.append((f"book_{event.kind}", event.effective_from, payload))
     for row in connection.execute(sa.select(promotions)):
-        keys = ("version", "previous", "reason", "decided_by")
-        found.append(("promotion", row.effective_from, {key: getattr(row, key) for key in keys}))
+        found.append(("promotion", row.effective_from, told_of(row._mapping)))
     return found

@@ -14,12 +14,12 @@ import polars as pl
 import psycopg
 import sqlalchemy as sa
 
-from pipelines.clock import format_instant
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
 from pipelines.ledger.audit import append_audit
 from pipelines.ledger.books import (
     RETIRED,
     Book,
+    Kind,
     Promotion,
     Standing,
     add_event,
@@ -35,10 +35,11 @@ from pipelines.ledger.hours import Folds, Hour
 from pipelines.ledger.journal import read_journal
 from pipelines.ledger.migration import lock_ledger, migrate
 from pipelines.ledger.overruling import overrule
+from pipelines.ledger.promoting import promote
 from pipelines.ledger.returns import read_returns
 from pipelines.ledger.rights import WRITER
 from pipelines.ledger.rows import id_of
-from pipelines.ledger.schema import audit, equity, promotions
+from pipelines.ledger.schema import audit, equity
 from pipelines.ledger.snapshot import Snapshot, replace_rows
 from pipelines.ledger.status import describe_ledger
 from serving.books import STRATEGIES
@@ -169,40 +170,48 @@ class Ledger:
         return [book for book in self.books() if book.is_live(as_of)]
 
     def promote(
-        self, version: str, *, effective_from: datetime, reason: str, decided_by: str
+        self,
+        version: str,
+        *,
+        effective_from: datetime,
+        kind: Kind,
+        reason: str,
+        decided_by: str,
+        evidence: Mapping[str, Any] | None = None,
+        succeeding: str | None = None,
     ) -> bool:
         """Make `version` the champion from an instant on; False if it is that from then on already.
+
+        Parameters
+        ----------
+        version : str
+        effective_from : datetime
+        kind : str
+            One of `books.Kind`.
+        reason, decided_by : str
+            Kept in the audit chain.
+        evidence : mapping, optional
+            The numbers behind it, plain JSON types.
+        succeeding : str, optional
+            Whom it was judged against: of two who decide at once only one can be right.
 
         Raises
         ------
         ContractViolation
-            If the instant is not after the newest promotion: the past is not rewritten.
+            If the instant is not after the newest promotion: the past is not rewritten. If another
+            than `succeeding` is champion by now.
         """
         with self._write() as connection:
-            standing = read_promotions(connection)
-            if any(p.version == version and p.effective_from == effective_from for p in standing):
-                return False
-            newest = standing[-1] if standing else None
-            if newest and effective_from <= newest.effective_from:
-                raise ContractViolation(
-                    f"promotion of {version} from {format_instant(effective_from)} is not after "
-                    f"that of {newest.version} from {format_instant(newest.effective_from)}",
-                    remedy="promote from a later instant",
-                )
-            if newest and newest.version == version:
-                return False
-            values = {
-                "effective_from": effective_from,
-                "version": version,
-                "previous": newest.version if newest else None,
-                "reason": reason,
-                "decided_by": decided_by,
-            }
-            key = id_of("promotion", effective_from, version)
-            connection.execute(sa.insert(promotions).values(promotion_id=key, **values))
-            payload = {k: v for k, v in values.items() if k != "effective_from"}
-            append_audit(connection, effective_from, "promotion", payload)
-            return True
+            return promote(
+                connection,
+                version,
+                effective_from,
+                kind=kind,
+                reason=reason,
+                decided_by=decided_by,
+                evidence=evidence,
+                succeeding=succeeding,
+            )
 
     def promotions(self) -> list[Promotion]:
         """Return all promotions, oldest first."""

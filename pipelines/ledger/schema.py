@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
-HEAD = "0002"
+HEAD = "0003"
 FIRST = "0001"
 
 metadata = sa.MetaData()
@@ -201,6 +201,9 @@ promotions = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("decided_by", sa.Text, nullable=False),
     _stamp(),
+    # Why, in one word (`books.Kind`), and the numbers behind it; null in rows of before.
+    sa.Column("kind", sa.Text, info={"since": "0003"}),
+    sa.Column("evidence", JSONB, info={"since": "0003"}),
 )
 
 audit = sa.Table(

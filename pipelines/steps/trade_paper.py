@@ -61,7 +61,8 @@ def trade_paper(context: Context, as_of: datetime) -> StepReport:
 
     A symbol without a bar or a score gets no new order and keeps its stop. An hour in which the
     whole market is silent waits: it is walked with the next hour that has bars. What a person
-    decided about a book (`control_book`) holds from the hour it was written for.
+    decided about a book (`control_book`) holds from the hour it was written for. The book of a model
+    that becomes champion in another one's place starts its capital ramp anew.
 
     Raises
     ------
@@ -187,7 +188,7 @@ def _walk(standing: Standing, terms: Terms, inputs: Inputs, span: _Span) -> Book
         state,
         costs=terms.costs,
         risk=terms.risk,
-        controls=controls_of(standing.controls, [inputs.panel.first]),
+        controls=controls_of(standing.controls, [inputs.panel.first], standing.promoted),
     )
     capital = book.initial_cash if standing.state is None else None
     return BookHour(book.book_id, book.name, inputs.panel.first, walk, capital)

@@ -388,6 +388,8 @@ class Twin:
         self.peak = max(self.peak, self.equity)
         if self.controls.resumed[t]:
             self.halted, self.peak = False, self.equity
+        if self.controls.restaged[t]:
+            self.ramp_steps, self.track = 0, [0.0, 0.0, 0.0]
         self.curve.append((self.equity, self.cash, exposure))
 
     def follow(self, t: int, s: int) -> None:

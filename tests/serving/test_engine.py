@@ -148,7 +148,7 @@ def test_an_order_names_the_rule_that_shaped_it() -> None:
 def test_a_paused_book_keeps_what_it_has_and_a_liquidated_one_does_not() -> None:
     for rules_apply in (True, False):
         for mode, sold in ((PAUSE, []), (LIQUIDATE, [-2.0])):
-            controls = Controls(np.array([RUN, mode, mode]), np.zeros(3, np.bool_))
+            controls = Controls(np.array([RUN, mode, mode]), *np.zeros((2, 3), np.bool_))
             _, _, fills = walk(
                 [CALM] * 3, [0.2, 0.8, 0.8], controls=controls, rules_apply=rules_apply
             )
@@ -157,7 +157,7 @@ def test_a_paused_book_keeps_what_it_has_and_a_liquidated_one_does_not() -> None
 
 def test_nothing_is_ordered_while_an_exit_goes_on() -> None:
     crash = (90.0, 91.0, 80.0, 85.0, 4.0)
-    controls = Controls(np.array([RUN, RUN, LIQUIDATE, RUN]), np.zeros(4, np.bool_))
+    controls = Controls(np.array([RUN, RUN, LIQUIDATE, RUN]), *np.zeros((2, 4), np.bool_))
     _, tape, _ = walk([CALM, CALM, crash, CALM], [0.5, np.nan, 0.9, np.nan], controls=controls)
     assert [o[:2] for o in orders_of(tape)] == [(0, "market"), (2, "stop_loss"), (3, "stop_loss")]
 

@@ -87,7 +87,8 @@ def random_controls(seed: int, bars: int) -> Controls:
     rng = np.random.default_rng([seed, 2])
     touched = rng.random() < 0.3
     mode = rng.choice([RUN, PAUSE, LIQUIDATE], bars, p=[0.8, 0.1, 0.1])
-    return Controls(np.where(touched, mode, RUN), (rng.random(bars) < 0.1) & touched)
+    said = (rng.random((2, bars)) < 0.1) & touched
+    return Controls(np.where(touched, mode, RUN), *said)
 
 
 def random_limits(seed: int, *, shorts: bool = True) -> Limits:

@@ -118,11 +118,25 @@ def test_resuming_lifts_the_halt_and_starts_the_peak_anew() -> None:
     halted.money[PEAK] = 5000 * SCALE
     modes = np.full(2, RUN)
     state, _, fills = walk(
-        [CALM, CALM], [0.5, NAN], state=halted, controls=Controls(modes, np.array([True, False]))
+        [CALM, CALM],
+        [0.5, NAN],
+        state=halted,
+        controls=Controls(modes, np.array([True, False]), np.zeros(2, np.bool_)),
     )
     assert state.conduct[HALTED] == 0
     assert state.money[PEAK] == 1000 * SCALE
     assert [f[:2] for f in fills] == [(1, "market")]
+
+
+def test_a_model_that_becomes_champion_earns_its_capital_anew() -> None:
+    climbed = new_state(1, 1000)
+    climbed.conduct[RAMP_STEPS] = 2
+    climbed.track[:] = (40.0, 0.2, 0.1)
+    restaged = np.array([True, False])
+    controls = Controls(np.full(2, RUN), np.zeros(2, np.bool_), restaged)
+    state, _, _ = walk([CALM, CALM], [0.5, NAN], state=climbed, controls=controls)
+    assert state.conduct[RAMP_STEPS] == 0
+    assert state.track[0] == 1.0
 
 
 def test_a_bankrupt_book_makes_no_more_orders() -> None:

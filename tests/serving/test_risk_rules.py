@@ -197,7 +197,7 @@ def desk_of(targets: Sequence[float], *, risk=NO_LIMITS, costs=COSTS, **known) -
         state.money[place] = round(known.get(name, 1000) * SCALE)
     for name, place in (("halted", HALTED), ("ramp_steps", RAMP_STEPS), ("fee_tier", FEE_TIER)):
         state.conduct[place] = known.get(name, 0)
-    controls = Controls(np.array([known.get("mode", RUN)], np.int64), np.zeros(1, np.bool_))
+    controls = Controls(np.array([known.get("mode", RUN)], np.int64), *np.zeros((2, 1), np.bool_))
     limits = limits_of(costs, risk, timedelta(hours=1))
     desk = new_desk(market, signals, controls, state, limits, new_tape(1, n, recording=True))
     desk.targets[:] = targets

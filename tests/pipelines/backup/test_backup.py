@@ -51,7 +51,9 @@ def traded(context: Context, lively: Any) -> Ledger:
     ledger = context.ledger
     for version in ("1", "2"):
         lively.trade(ledger, lively.open_model(ledger, version), 1, 5)
-    ledger.promote("1", effective_from=lively.START + HOUR, reason="first", decided_by="train")
+    ledger.promote(
+        "1", effective_from=lively.START + HOUR, kind="first", reason="first", decided_by="train"
+    )
     ledger.control("pause", ["model-2"], step=HOUR, reason="news", decided_by="ann")
     return ledger
 
@@ -188,7 +190,7 @@ def _consistent_forgery(folder: Path) -> None:
             r"manifest\.json is missing or damaged",
         ),
         (lambda folder: (folder / "manifest.json").write_text("{}"), "missing or damaged"),
-        (_manifest("schema_revision", "0003"), r"is of a newer Hourglass: format 1, schema 0003"),
+        (_manifest("schema_revision", "0004"), r"is of a newer Hourglass: format 1, schema 0004"),
         (_manifest("format", 2), "is of a newer Hourglass: format 2"),
         (_manifest("tables", {}), "does not name"),
         (_manifest("chain_head", None), "the audit chain ends in"),

@@ -104,7 +104,7 @@ def trade(
                 if standing.state is None
                 else state_from_json(standing.state, symbols)
             )
-            controls = controls_of(standing.controls, [START + hour * HOUR])
+            controls = controls_of(standing.controls, [START + hour * HOUR], standing.promoted)
             walked = walk_hour(
                 book, hour, state, symbols=symbols, funding_rate=funding_rate, controls=controls
             )

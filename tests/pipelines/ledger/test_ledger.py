@@ -28,7 +28,9 @@ OPENING = {"initial_cash": 100_000.0, "reason": "registered", "decided_by": "reg
 
 def test_a_traded_ledger_verifies_and_its_status_adds_up(ledger: Ledger, lively: Any) -> None:
     book = lively.open_model(ledger)
-    ledger.promote("1", effective_from=START + HOUR, reason="first model", decided_by="train")
+    ledger.promote(
+        "1", effective_from=START + HOUR, kind="first", reason="first model", decided_by="train"
+    )
     lively.trade(ledger, book, 1, 12)
     assert ledger.verify() == []
     assert ledger.last_traded_at() == START + 12 * HOUR
@@ -44,7 +46,9 @@ def test_a_traded_ledger_verifies_and_its_status_adds_up(ledger: Ledger, lively:
 
 def test_status_is_what_it_was_at_that_instant(ledger: Ledger, lively: Any) -> None:
     book = lively.open_model(ledger)
-    ledger.promote("1", effective_from=START + HOUR, reason="first", decided_by="train")
+    ledger.promote(
+        "1", effective_from=START + HOUR, kind="first", reason="first", decided_by="train"
+    )
     early = ledger.status(START)
     assert early["champion"] is None
     assert early["books"][0] == {
@@ -126,7 +130,7 @@ def test_a_book_is_live_after_its_opening_and_up_to_its_retirement(
 
 def test_the_champion_is_the_one_of_that_time(ledger: Ledger) -> None:
     assert ledger.champion_at(START) is None
-    terms = {"reason": "better", "decided_by": "judge"}
+    terms = {"kind": "evidence", "reason": "better", "decided_by": "judge"}
     assert ledger.promote("1", effective_from=START, **terms)
     assert ledger.promote("2", effective_from=START + 5 * HOUR, **terms)
     assert not ledger.promote("1", effective_from=START, **terms)
@@ -140,10 +144,25 @@ def test_the_champion_is_the_one_of_that_time(ledger: Ledger) -> None:
     assert ledger.verify() == []
 
 
+def test_of_two_who_decide_at_once_only_one_can_win(ledger: Ledger) -> None:
+    ledger.promote("1", effective_from=START, kind="first", reason="first", decided_by="train")
+    how: dict[str, Any] = {"kind": "evidence", "reason": "better", "decided_by": "promote_model"}
+    how |= {"succeeding": "1", "evidence": {"e_value": 44.5}}
+    assert ledger.promote("2", effective_from=START + HOUR, **how)
+    with pytest.raises(ContractViolation, match="3 was to succeed 1, but 2 is champion"):
+        ledger.promote("3", effective_from=START + 2 * HOUR, **how)
+    assert not ledger.promote("2", effective_from=START + HOUR, **how)
+    assert [(p.version, p.kind, p.evidence) for p in ledger.promotions()] == [
+        ("1", "first", None),
+        ("2", "evidence", {"e_value": 44.5}),
+    ]
+    assert ledger.verify() == []
+
+
 def test_the_former_champion_is_the_previous_one(ledger: Ledger, lively: Any) -> None:
     for version in ("1", "2", "3"):
         lively.open_model(ledger, version)
-    terms = {"reason": "better", "decided_by": "judge"}
+    terms = {"kind": "evidence", "reason": "better", "decided_by": "judge"}
     ledger.promote("1", effective_from=START, **terms)
     ledger.promote("3", effective_from=START + HOUR, **terms)
     roles = {b["book"]: b["role"] for b in ledger.status(START + HOUR)["books"]}

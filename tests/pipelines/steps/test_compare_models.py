@@ -145,7 +145,9 @@ def noise(seed: int, mean: float = 0.0, hours: int = 24 * DAYS) -> np.ndarray:
 
 
 def crown(context: Context, version: str, at: datetime = START) -> None:
-    context.ledger.promote(version, effective_from=at, reason="first", decided_by="test")
+    context.ledger.promote(
+        version, effective_from=at, kind="first", reason="first", decided_by="test"
+    )
 
 
 def rows(context: Context, as_of: datetime = END) -> dict[tuple[str, str], dict[str, Any]]:
