@@ -1,8 +1,8 @@
-"""What every DAG shares: assets, owner, tags, schedules, Params, and retries by error class."""
+"""What every DAG shares: owner, tags, schedules, Params, and retries by error class."""
 
 from datetime import timedelta
 
-from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule
+from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule
 
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
 from pipelines.settings import load_settings
@@ -11,22 +11,6 @@ SETTINGS = load_settings()
 TAGS = frozenset({"ingestion", "trading", "training", "monitoring", "hourly", "daily", "manual"})
 CRON = {"1m": "* * * * *", "5m": "*/5 * * * *", "15m": "*/15 * * * *", "1h": "0 * * * *"}
 CRON |= {"4h": "0 */4 * * *", "1d": "0 0 * * *"}
-
-# What a step writes. Each asset is named here and nowhere else: a second URI for a name would make it
-# inactive.
-OUTLETS = {
-    "ingest_bars": [
-        Asset(name="bars", uri="hourglass://lake/bars"),
-        Asset(name="funding", uri="hourglass://lake/funding"),
-    ],
-    "check_bars": [Asset(name="quality", uri="hourglass://lake/quality")],
-    "build_features": [Asset(name="features", uri="hourglass://lake/features")],
-    "score_bars": [Asset(name="scores", uri="hourglass://lake/scores")],
-    "trade_paper": [Asset(name="equity", uri="hourglass://ledger/equity")],
-    "check_drift": [Asset(name="drift", uri="hourglass://lake/drift")],
-    "compare_models": [Asset(name="comparisons", uri="hourglass://lake/comparisons")],
-    "register": [Asset(name="promotions", uri="hourglass://ledger/promotions")],
-}
 
 # The error says whether trying again can help. What is neither is a bug or a lost worker: two more tries.
 DEFAULT_ARGS = {

@@ -3,27 +3,19 @@
 import ast
 import json
 import logging
-from datetime import datetime
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from _assets import OUTLETS
 from _forms import overrides
-from _shared import OUTLETS, SETTINGS
+from _instants import as_of
 from airflow.sdk import get_current_context, task
 
-from pipelines import clock
 from pipelines.settings import load_settings
 
 LOG = logging.getLogger("hourglass")
 SECRET = {"database_url": True, "lake": {"storage_options"}, "stack": {"broker_url"}}
-
-
-def as_of() -> datetime:
-    """Return the instant the run works for: its Param, else the end of its interval, on the grid."""
-    run, given = get_current_context()["dag_run"], get_current_context()["params"].get("as_of")
-    due = clock.floor_to_grid(run.data_interval_end or run.run_after, SETTINGS.timeframe)
-    return clock.parse_instant(given) if given else due
 
 
 def run_step(name: str, *arguments: Any) -> dict[str, Any]:

@@ -5,8 +5,9 @@ one study), fits and scores every test window once (one mapped task a window), f
 history, judges it against chance and costs, and registers it. From the next bar on it trades a book of its own
 beside the champion's.
 
-**Run it by hand** with *Trigger*: an instant, the model, how many trials or minutes the search has, and the span
-it learns from. The same choices for the same instant find the training they left.
+**Run it by hand** with *Trigger*: an instant, the models (each of a run of its own, one after the other), the
+search's trials or minutes, and the span it learns from. The same choices for the same instant find the training
+they left. Drift may begin it early, with an event of the asset `retraining`.
 
 **If it fails:** `plan_windows` with a contract violation: too little history, or features of another set; run
 `backfill`. A `search` or a `run_window`: clear it alone; finished trials and the other windows stand.
@@ -15,21 +16,19 @@ disk or an MLflow that is down: mend it and clear the task; nothing is registere
 of the first task and of the fit shows what was tried. The champion goes on trading all the while.
 """
 
-from datetime import timedelta
-
-from _forms import TRAINING
+from _models import train_others
+from _retraining import daily_or_when_asked
 from _shared import AS_OF, DEFAULT_ARGS, SETTINGS, scheduled
 from _steps import step_task
-from airflow.sdk import CronTriggerTimetable, dag
+from _training_form import TRAINING
+from airflow.sdk import dag
 
 from pipelines.airflow.links import MlflowRun
 
 
 @dag(
     # After the first hour of the day; without a start date a missed day is not made up for.
-    schedule=scheduled(
-        CronTriggerTimetable("15 0 * * *", timezone="UTC", run_immediately=timedelta(0))
-    ),
+    schedule=scheduled(daily_or_when_asked("15 0 * * *")),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
@@ -39,6 +38,7 @@ from pipelines.airflow.links import MlflowRun
 )
 def retrain_daily():
     """Wire the training."""
+    train_others()
     plan = step_task("plan_windows")()
     identity = plan["training_id"]
     workers = list(range(SETTINGS.training.search.workers))

@@ -1,35 +1,28 @@
 """### The hour: from the exchange to the paper ledger.
 
-Ingests the bar that has just closed, checks it, builds its features, checks those, scores them with the
-champion and every challenger, and trades each paper book. One run an hour, never two at once.
+Ingests the bar that has just closed, checks it, builds its features, checks those, feels the pulse of drift, scores
+with the champion and every challenger, and trades each paper book. One run an hour, never two at once.
 
 **Run it by hand** with *Trigger* and an instant; running an hour again changes nothing.
 
 **If it fails:** the task's name and the last line of its log say what. `ingest_bars` after its retries: the
 exchange does not answer; wait, then clear the task. `check_bars` or `check_features`: the data broke a
 contract and nothing was published; look at the `quality` and `quarantine` tables, and clear the run once the
-venue has restated. `score_bars`: no model, or one of another feature set; run `retrain_daily`. `trade_paper`:
-the ledger refused; `hourglass status` says whether it balances. Missed hours are caught up with
-`hourglass replay --start --end`.
+venue has restated. `pulse_drift`, `request_retraining`: clear the task; an alarm is a row and no failure.
+`score_bars`: no model, or one of another feature set; run `retrain_daily`. `trade_paper`: the ledger refused;
+`hourglass status` says whether it balances. Missed hours are caught up with `hourglass replay --start --end`.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from _deadlines import late_after
+from _retraining import request_retraining
 from _shared import AS_OF, CRON, DEFAULT_ARGS, SETTINGS, scheduled
 from _steps import step_task
-from airflow.sdk import (
-    CronDataIntervalTimetable,
-    DeadlineAlert,
-    DeadlineReference,
-    SyncCallback,
-    chain,
-    dag,
-)
+from airflow.sdk import CronDataIntervalTimetable, chain, dag
 
 from pipelines.clock import timeframe_delta
 from pipelines.steps import HOURLY_CHAIN
-
-SLA = SETTINGS.stack.sla_minutes
 
 
 @dag(
@@ -42,15 +35,13 @@ SLA = SETTINGS.stack.sla_minutes
     tags=["trading", "ingestion", "hourly"],
     doc_md=__doc__,
     # The interval begins one bar before the hour in which it is traded.
-    deadline=DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
-        interval=timeframe_delta(SETTINGS.timeframe) + timedelta(minutes=SLA),
-        callback=SyncCallback("pipelines.airflow.deadlines.record_late_hour", {"sla_minutes": SLA}),
-    ),
+    deadline=late_after(SETTINGS.stack.sla_minutes, timeframe_delta(SETTINGS.timeframe)),
 )
 def trade_hourly():
     """Wire the hourly chain."""
-    chain(*(step_task(name)() for name in HOURLY_CHAIN))
+    steps = {name: step_task(name)() for name in HOURLY_CHAIN}
+    chain(*steps.values())
+    request_retraining(steps["pulse_drift"])
 
 
 trade_hourly()

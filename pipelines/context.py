@@ -3,12 +3,12 @@
 Every step is `step(context, as_of) -> StepReport`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipelines.clock import format_instant
 from pipelines.settings import Settings
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pipelines.sources.client import VenueClient
     from pipelines.sources.exchange import ExchangeSource
     from pipelines.tracking.registry import Registry
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,15 @@ class Context:
                 "circuit_failures": 2 * sources.max_attempts,
             }
         )
+
+    def once(self, name: str, key: object, make: Callable[[], T]) -> T:
+        """Return what is kept under `name` if it was made for `key`, else make it anew."""
+        standing = self.kept.get(name)
+        if standing is None or standing[0] != key:
+            self.kept.pop(name, None)
+            standing = self.kept[name] = (key, make())
+        found: T = standing[1]
+        return found
 
     def close(self) -> None:
         """Close what was opened and forget what was kept."""

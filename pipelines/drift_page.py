@@ -10,9 +10,10 @@ import polars as pl
 from jinja2 import Environment, PackageLoader
 
 from evaluation.drift.histograms import BINS
-from evaluation.drift.reference import Reference
+from evaluation.drift.reference import PULSE, Reference
 from pipelines.clock import format_instant
 from pipelines.context import Context
+from pipelines.retraining_requests import DECISION, RETRAIN
 from pipelines.tables import DRIFT
 from serving.compiled import Counts
 
@@ -84,8 +85,8 @@ def render(
         loader=PackageLoader("pipelines"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["instant"] = format_instant
-    now = rows.filter(pl.col("known_at") == as_of)
-    measured = now.filter(pl.col("joint_p").is_not_null()).sort(
+    now, of_pulse = rows.filter(pl.col("known_at") == as_of), pl.col("group") == PULSE
+    measured = now.filter(pl.col("joint_p").is_not_null() & ~of_pulse).sort(
         "joint_p", "p_value", "group", "feature", "statistic"
     )
     surest = measured.filter(pl.col("group") == "features")["feature"].unique(maintain_order=True)
@@ -94,13 +95,15 @@ def render(
         version=version,
         level=level,
         days=_days(as_of),
-        decision=now.filter(pl.col("group") == "decision").to_dicts(),
+        decision=now.filter(pl.col("group") == DECISION).to_dicts(),
         refused=now.filter(pl.col("statistic") == "not_measured").to_dicts(),
         measured=measured.height,
         alarms=measured.filter("alarm").height,
         listed=measured.head(_LISTED).to_dicts(),
         histograms=histograms(reference, counts, surest.to_list()[:_DRAWN]),
         heat=heat_map(rows, surest.to_list()[:_MAPPED], as_of),
+        pulse=pulse_by_day(rows, as_of),
+        pulse_alarms=_pulse_alarms(rows),
     )
 
 
@@ -123,16 +126,45 @@ def histograms(
 def heat_map(rows: pl.DataFrame, names: list[str], as_of: datetime) -> list[dict[str, Any]]:
     """Return, a named feature, its smallest joint p of each day and a shade from 0 (none) to 5."""
     asked = rows.filter((pl.col("group") == "features") & pl.col("feature").is_in(names))
-    daily = asked.group_by("feature", pl.col("known_at").dt.date().alias("day")).agg(
+    return _shaded(asked, names, pl.col("known_at").dt.date(), as_of)
+
+
+def pulse_by_day(rows: pl.DataFrame, as_of: datetime) -> list[dict[str, Any]]:
+    """Return the pulse's row of the map: a day's smallest joint p; nothing where no pulse was taken.
+
+    A day is the 24 hours up to the hour of `as_of`, like the windows that end there.
+    """
+    taken = rows.filter((pl.col("group") == PULSE) & (pl.col("statistic") != RETRAIN))
+    if taken.is_empty():
+        return []
+    tick, day = timedelta(microseconds=1), timedelta(days=1)
+    since_midnight = as_of - as_of.replace(hour=0, minute=0)
+    ends = (pl.col("known_at") - since_midnight - tick).dt.date() + day
+    return _shaded(taken.with_columns(feature=pl.lit(PULSE)), [PULSE], ends, as_of)
+
+
+def _pulse_alarms(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the newest hours whose pulse alarmed, each with what was made of it."""
+    of_pulse = rows.filter(pl.col("group") == PULSE)
+    decided = of_pulse.filter(pl.col("statistic") == RETRAIN)
+    alarms = of_pulse.filter((pl.col("statistic") != RETRAIN) & pl.col("alarm"))
+    told = decided.select("known_at", asked="alarm", decision="reason")
+    return alarms.join(told, on="known_at", how="left").sort("known_at").tail(_LISTED).to_dicts()
+
+
+def _shaded(
+    rows: pl.DataFrame, names: list[str], day: pl.Expr, as_of: datetime
+) -> list[dict[str, Any]]:
+    daily = rows.group_by("feature", day.alias("day")).agg(
         pl.col("joint_p").min(), pl.col("alarm").any()
     )
     by_place = {(name, day): (p, alarm) for name, day, p, alarm in daily.iter_rows()}
     table = []
     for name in names:
         cells = []
-        for day in _days(as_of):
-            p, alarm = by_place.get((name, day), (None, False))
-            cells.append({"day": day, "p": p, "alarm": alarm, "shade": _shade(p)})
+        for of_day in _days(as_of):
+            p, alarm = by_place.get((name, of_day), (None, False))
+            cells.append({"day": of_day, "p": p, "alarm": alarm, "shade": _shade(p)})
         table.append({"feature": name, "cells": cells})
     return table
 

@@ -1,4 +1,8 @@
-"""The hourly chain over past hours: in one process, or through Airflow; the steps are the same."""
+"""Past hours lived again, in one process or through Airflow: the hour, the day's judgement, trainings.
+
+The steps are those of the DAGs, in their order: the hourly chain, at midnight the lake's maintenance,
+a training where one is due, and then the daily chain.
+"""
 
 import time
 from collections.abc import Callable
@@ -9,8 +13,9 @@ from pipelines.airflow.client import trigger_hour
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ConfigError, SourceUnavailable
-from pipelines.steps import HOURLY_CHAIN
+from pipelines.steps import DAILY_CHAIN, HOURLY_CHAIN
 from pipelines.steps.maintain_lake import maintain_lake
+from pipelines.steps.train import train
 
 Progress = Callable[[int, int, str], None]
 RunHour = Callable[[Context, datetime], bool]
@@ -21,13 +26,44 @@ def run_hour(context: Context, as_of: datetime) -> bool:
 
     The first step that refuses stops it. At midnight the lake is maintained, as the daily DAG does.
     """
-    changed = False
-    for name in HOURLY_CHAIN:
-        step = getattr(import_module(f"pipelines.steps.{name}"), name)
-        changed |= step(context, as_of).changed
-    if as_of.timestamp() % timedelta(days=1).total_seconds() == 0:
+    changed = _run_all(HOURLY_CHAIN, context, as_of)
+    if _days(as_of) is not None:
         maintain_lake(context, as_of)
     return changed
+
+
+def run_hour_and_day(retrain_every_days: int | None = None) -> RunHour:
+    """Return a `run_hour` that at midnight also judges the models, and trains where one is due.
+
+    Parameters
+    ----------
+    retrain_every_days : int, optional
+        A training at every midnight whose day since 1970 is a multiple of it; by default none.
+    """
+
+    def run(context: Context, as_of: datetime) -> bool:
+        changed, day = run_hour(context, as_of), _days(as_of)
+        if day is None:
+            return changed
+        if retrain_every_days and day % retrain_every_days == 0:
+            changed |= train(context, as_of).changed
+        return changed | _run_all(DAILY_CHAIN, context, as_of)
+
+    return run
+
+
+def _run_all(chain: tuple[str, ...], context: Context, as_of: datetime) -> bool:
+    changed = False
+    for name in chain:
+        step = getattr(import_module(f"pipelines.steps.{name}"), name)
+        changed |= step(context, as_of).changed
+    return changed
+
+
+def _days(as_of: datetime) -> int | None:
+    """Return the days since 1970 of a midnight; None of any other hour."""
+    days, rest = divmod(as_of.timestamp(), timedelta(days=1).total_seconds())
+    return None if rest else int(days)
 
 
 def run_hour_through_airflow(context: Context, as_of: datetime) -> bool:

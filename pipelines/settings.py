@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from evaluation.comparison.config import ComparisonConfig
 from evaluation.drift.config import DriftConfig
+from evaluation.promotion.config import PromotionConfig
 from pipelines.clock import TIMEFRAMES
 from pipelines.errors import ConfigError
 from pipelines.symbols import is_linear_perpetual
@@ -204,6 +205,11 @@ class StackConfig(_Section):
     sla_minutes: float = Field(
         10.0, gt=0, description="The hourly chain must be done this long after the hour."
     )
+    daily_sla_minutes: float = Field(
+        120.0,
+        gt=0,
+        description="The daily round must be done this long after it was due; a person who is asked about a promotion counts.",
+    )
     scheduled: bool = Field(
         True,
         description="Airflow runs the DAGs on their schedules; false means only when they are triggered.",
@@ -253,6 +259,7 @@ class Settings(_Section):
     risk: RiskConfig = RiskConfig()
     comparison: ComparisonConfig = ComparisonConfig()
     drift: DriftConfig = DriftConfig()
+    promotion: PromotionConfig = PromotionConfig()
     stack: StackConfig = StackConfig()
 
     @field_validator("home")

@@ -264,6 +264,37 @@ SCORES = Table(
     rules=_SCORE_RULES,
 )
 
+OUTCOMES = Table(
+    name="outcomes",
+    doc="What came of every score, known once its whole horizon is over; null where the bars do not tell.",
+    columns=(
+        *_MARKET_KEY,
+        Column("model_version", pl.String()),
+        Column("scored_at", INSTANT, "UTC"),
+        *_SCORE_COLUMNS,
+        Column("interval_level", pl.Float64(), "probability", nullable=True, gt=0, le=1),
+        Column("outcome", pl.Int64(), "0 down, 1 flat, 2 up", nullable=True, ge=0, le=2),
+        Column("realised_return", pl.Float64(), "log return over the label horizon", nullable=True),
+        Column("regime", pl.String(), nullable=True),
+        Column("reason", pl.String(), nullable=True),
+    ),
+    key=(*KEY, "model_version", "horizon_bars"),
+    rules=(
+        *_SCORE_RULES,
+        RowRule(
+            "closed_after_its_score",
+            pl.col("known_at") > pl.col("scored_at"),
+            "known_at <= scored_at",
+        ),
+        RowRule(
+            "outcome_or_reason",
+            (pl.col("outcome").is_null() == pl.col("realised_return").is_null())
+            & (pl.col("outcome").is_null() != pl.col("reason").is_null()),
+            "neither an outcome with its return nor a reason, or both",
+        ),
+    ),
+)
+
 OUT_OF_FOLD_SCORES = Table(
     name="out_of_fold_scores",
     doc="Scores of the walk-forward test windows of one training run: no row was seen in its fit.",
@@ -336,6 +367,52 @@ COMPARISONS = Table(
     ),
 )
 
+PROMOTION_GATES = Table(
+    name="promotion_gates",
+    doc="One row a gate: what a challenger showed against the champion of that time, and the bound.",
+    columns=(
+        Column("champion", pl.String()),
+        Column("challenger", pl.String()),
+        Column("known_at", INSTANT, "UTC"),
+        Column("gate", pl.String()),
+        Column("observed", pl.Float64(), "that of the gate", nullable=True),
+        Column("rule", pl.String()),
+        Column("bound", pl.Float64(), "that of the gate"),
+        Column("passed", pl.Boolean()),
+        Column("required", pl.Boolean()),
+        Column("reason", pl.String()),
+    ),
+    key=("champion", "challenger", "known_at", "gate"),
+)
+
+OUTCOMES_OF_DECISIONS = (
+    "promoted", "proposed", "ready", "kept", "rejected", "refused", "rolled_back", "repaired",
+)  # fmt: skip
+
+DECISIONS = Table(
+    name="decisions",
+    doc="What was decided about who is champion, and why; also what was not done.",
+    columns=(
+        Column("known_at", INSTANT, "UTC"),
+        Column("step", pl.String()),
+        Column("outcome", pl.String()),
+        Column("champion", pl.String()),
+        Column("version", pl.String()),
+        Column("effective_from", INSTANT, "UTC", nullable=True),
+        Column("evidence", pl.Float64(), "e-value", nullable=True, ge=0),
+        Column("reason", pl.String()),
+        Column("decided_by", pl.String()),
+    ),
+    key=("known_at", "step", "outcome", "champion", "version"),
+    rules=(
+        RowRule(
+            "outcome_is_known",
+            pl.col("outcome").is_in(OUTCOMES_OF_DECISIONS),
+            "an outcome that does not exist",
+        ),
+    ),
+)
+
 QUALITY = Table(
     name="quality",
     doc="One row a check a run: what was observed, the bound and whether it held.",
@@ -371,7 +448,7 @@ QUARANTINE = Table(
 
 DRIFT = Table(
     name="drift",
-    doc="One row a statistic a day: the last window against what the champion was trained on.",
+    doc="One row a statistic a day: the last window against what the champion was trained on; and the hour's pulse.",
     columns=(
         Column("model_version", pl.String()),
         Column("known_at", INSTANT, "UTC"),
@@ -401,9 +478,12 @@ LAKE_TABLES: dict[str, Table] = {
         INDICES,
         FEATURES,
         SCORES,
+        OUTCOMES,
         OUT_OF_FOLD_SCORES,
         IMPORTANCE,
         COMPARISONS,
+        PROMOTION_GATES,
+        DECISIONS,
         DRIFT,
         QUALITY,
         QUARANTINE,

@@ -7,7 +7,8 @@ import numpy as np
 
 from evaluation.drift.classifier import Classifier
 from evaluation.drift.histograms import STATISTICS, Columns
-from evaluation.drift.reference import GROUPS, Predictions, Reference
+from evaluation.drift.pulse import Pulse
+from evaluation.drift.reference import DAILY, GROUPS, PULSE, Predictions, Reference
 from evaluation.drift.spread import FOLKLORE_PSI, Spread
 from evaluation.drift.streams import Stream
 from serving.compiled import Counts, Floats
@@ -78,7 +79,7 @@ def judge_window(
         Let columns alarm at a stability index of 0.25, whatever chance makes of it, and by nothing else.
     """
     share = level / len(GROUPS)
-    found = [_refused(group, reason) for group, reason in reference.missing.items()]
+    found = [not_measured(name, why) for name, why in reference.missing.items() if name in DAILY]
     window = reference.window_bars
     if reference.features is not None:
         spread = reference.features
@@ -138,7 +139,7 @@ def _joint(classifier: Classifier, X: Columns, bar: Counts, level: float) -> Ite
 def _stream(group: str, stream: Stream, losses: Floats, level: float) -> Iterator[Finding]:
     if len(losses) < stream.window_bars:
         reason = f"{len(losses)} bars of the {stream.window_bars} that are compared so far"
-        yield _refused(group, reason, len(losses))
+        yield not_measured(group, reason, len(losses))
         return
     observed, null = stream.statistics(losses), stream.null
     deviations = null.deviations(observed)
@@ -148,7 +149,33 @@ def _stream(group: str, stream: Stream, losses: Floats, level: float) -> Iterato
         yield _finding(group, ALL, name, (observed_, cut, single, joint), len(losses))
 
 
-def _refused(group: str, reason: str, n: int = 0) -> Finding:
+def judge_pulse(pulse: Pulse, X: Columns, *, level: float) -> Finding:
+    """Judge one hour: the share of its cells that lie in the outermost bins of the training.
+
+    Parameters
+    ----------
+    pulse : Pulse
+    X : float32 (symbols, k)
+        Features of the hour in the pulse's order; NaN means missing.
+    level : float
+        Chance of any alarm on a day on which nothing drifted, whichever question it is of.
+
+    Returns
+    -------
+    Finding
+        Its joint p is the chance that any hour of a day goes so far; an hour by itself has none.
+    """
+    outermost, cells = pulse.count(X)
+    if not pulse.enough(cells):
+        reason = f"{cells} values in the hour; {pulse.cells:g} are usual, and half of them needed"
+        return not_measured(PULSE, reason, cells)
+    cut, joint = pulse.cut(level / len(GROUPS), cells), pulse.chance(outermost, cells)
+    values = (outermost / cells, cut, float("nan"), joint)
+    return _finding(PULSE, ALL, "outermost_share", values, cells)
+
+
+def not_measured(group: str, reason: str, n: int = 0) -> Finding:
+    """Return the row of a question that could not be answered, with its reason."""
     return Finding(group, ALL, "not_measured", None, None, None, None, n, False, reason)
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from evaluation.drift.classifier import Classifier, fit_classifier
 from evaluation.drift.histograms import Columns, bin_edges
 from evaluation.drift.null import PIECES, Null
+from evaluation.drift.pulse import Pulse, fit_pulse, pulse_arrays, pulse_from
 from evaluation.drift.spread import Spread, fit_spread, spread_arrays, spread_from
 from evaluation.drift.streams import (
     ESTIMATES,
@@ -22,8 +23,12 @@ from evaluation.drift.streams import (
 )
 from serving.compiled import Counts, Floats
 
-GROUPS = ("features", "joint", "predictions", "outcomes", "estimated")
-"""Questions of a day; each may alarm with a fifth of the level, so that together they keep to it."""
+PULSE = "pulse"
+DAILY = ("features", "joint", "predictions", "outcomes", "estimated")
+"""Questions that are asked once a day, of a window."""
+GROUPS = (*DAILY, PULSE)
+"""Questions of a day, the pulse of its hours being one; each may alarm with a sixth of the level, so that
+together they keep to it."""
 PREDICTED = ("p_down", "p_up", "expected_return")
 FORMAT = 1
 
@@ -78,6 +83,7 @@ class Reference:
     features, predictions : Spread or None
     joint : Classifier or None
     outcomes, estimated : Stream or None
+    pulse : Pulse or None
     missing : dict
         Group -> why it was not learned.
     """
@@ -88,6 +94,7 @@ class Reference:
     predictions: Spread | None
     outcomes: Stream | None
     estimated: Stream | None
+    pulse: Pulse | None
     missing: dict[str, str] = field(default_factory=dict)
 
 
@@ -103,6 +110,7 @@ def build_reference(
     predictions: Predictions,
     *,
     window_bars: int,
+    bars_per_day: int,
 ) -> Reference:
     """Learn the reference of a model.
 
@@ -116,6 +124,7 @@ def build_reference(
         Out of fold: of rows that the model which said it had not seen.
     window_bars : int
         Length of the windows to come; cut to a multiple of `PIECES`.
+    bars_per_day : int
     """
     window = whole_window(window_bars)
     missing: dict[str, str] = {}
@@ -144,6 +153,7 @@ def build_reference(
         estimated=learned(
             "estimated", lambda: fit_stream(ESTIMATES, said.estimated(), window_bars=window)
         ),
+        pulse=learned(PULSE, lambda: fit_pulse(names, X, bar, edges, bars_per_day=bars_per_day)),
         missing=missing,
     )
 
@@ -164,7 +174,9 @@ def to_arrays(reference: Reference) -> tuple[Arrays, dict[str, Any]]:
     return arrays, about
 
 
-def _parts(part: Spread | Classifier | Stream) -> tuple[Arrays, dict[str, Any]]:
+def _parts(part: Spread | Classifier | Stream | Pulse) -> tuple[Arrays, dict[str, Any]]:
+    if isinstance(part, Pulse):
+        return dict(pulse_arrays(part)), {"names": list(part.names), "cells": part.cells}
     if isinstance(part, Spread):
         return dict(spread_arrays(part)), {"names": list(part.names), "bars": part.bars}
     null = {f"null.{name}": array for name, array in part.null.as_arrays().items()}
@@ -220,6 +232,12 @@ def _read(arrays: Mapping[str, npt.NDArray[Any]], about: Mapping[str, Any]) -> R
         sample = found["sample"].astype(np.float32)
         return Classifier(found["edges"], sample, found["sample_piece"], window, _null(found))
 
+    def pulse() -> Pulse | None:
+        if PULSE not in about:
+            return None
+        found, told = own(PULSE), about[PULSE]
+        return pulse_from(found, tuple(told["names"]), float(told["cells"]))
+
     return Reference(
         window_bars=window,
         features=spread("features"),
@@ -227,8 +245,18 @@ def _read(arrays: Mapping[str, npt.NDArray[Any]], about: Mapping[str, Any]) -> R
         predictions=spread("predictions"),
         outcomes=stream("outcomes"),
         estimated=stream("estimated"),
-        missing=dict(about["missing"]),
+        pulse=pulse(),
+        missing=_missing(about),
     )
+
+
+def _missing(about: Mapping[str, Any]) -> dict[str, str]:
+    told = dict(about["missing"])
+    if PULSE not in about and PULSE not in told:
+        told[PULSE] = (
+            "the reference was logged before there was a pulse; the next training brings one"
+        )
+    return told
 
 
 def _null(arrays: Arrays) -> Null:

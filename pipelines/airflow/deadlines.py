@@ -1,4 +1,4 @@
-"""What happens when the hourly chain is late: a row that says so, next to the other failed checks."""
+"""What happens when a run is late: a row that says so, next to the other failed checks."""
 
 import logging
 from typing import Any
@@ -10,17 +10,17 @@ from pipelines.settings import load_settings
 _log = logging.getLogger(__name__)
 
 
-def record_late_hour(sla_minutes: float, context: dict[str, Any]) -> None:
-    """Write a failed `quality` row for a run of trade_hourly that missed its deadline.
+def record_late_run(minutes: float, context: dict[str, Any]) -> None:
+    """Write a failed `quality` row for a run of a DAG that missed its deadline.
 
     Airflow calls it, once a missed deadline, in a worker.
 
     Parameters
     ----------
-    sla_minutes : float
-        The bound, minutes after the hour.
+    minutes : float
+        The bound, after the hour or the daily round was due.
     context : dict
-        Airflow's report: `dag_run` (its JSON, of which `data_interval_end`) and `deadline`.
+        Airflow's report: `dag_run` (its JSON, of which `dag_id` and `data_interval_end`) and `deadline`.
     """
     # Airflow imports this module wherever it parses the DAG; only the callback itself needs frames.
     import polars as pl
@@ -32,22 +32,22 @@ def record_late_hour(sla_minutes: float, context: dict[str, Any]) -> None:
     # A run without an interval was started by hand, for an instant of the past: it cannot be late.
     if run["data_interval_end"] is None:
         return
-    as_of = clock.parse_instant(run["data_interval_end"])
+    as_of = clock.floor_to_grid(clock.parse_instant(run["data_interval_end"]), settings.timeframe)
     row: dict[str, Any] = {
-        "table": "trade_hourly",
+        "table": run["dag_id"],
         "check": "done_within_sla",
         "venue": settings.venue,
         "symbol": "",
         "known_at": as_of,
         "observed": f"{run['state']} at the deadline",
-        "bound": f"success within {sla_minutes:g} minutes",
+        "bound": f"success within {minutes:g} minutes",
         "passed": False,
         "failing_rows": 0,
         "checked_at": clock.now(),
     }
     frame = pl.DataFrame([row], schema=QUALITY.schema)
-    where = {"table": ["trade_hourly"], "check": ["done_within_sla"]}
+    where = {"table": [run["dag_id"]], "check": ["done_within_sla"]}
     with Context(settings) as world:
         step = clock.timeframe_delta(settings.timeframe)
         world.lake.replace(QUALITY, frame, start=as_of - step, end=as_of, where=where)
-    _log.error("the hour %s is late: %s", clock.format_instant(as_of), row["observed"])
+    _log.error("%s of %s is late: %s", run["dag_id"], row["known_at"], row["observed"])

@@ -12,7 +12,17 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from pipelines.cli import backtest, books, look, prove, run_steps, run_training, serve
+from pipelines.cli import (
+    backtest,
+    books,
+    champion,
+    look,
+    prove,
+    results,
+    run_steps,
+    run_training,
+    serve,
+)
 from pipelines.cli.output import complain, complain_json, console
 from pipelines.errors import ConfigError, policy_error
 
@@ -23,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Batch MLOps for crypto trading: nothing computed for an instant depends on anything known after it.",
 )
-for _group in (run_steps, run_training, backtest, prove, look, books, serve):
+for _group in (run_steps, run_training, champion, backtest, prove, look, results, books, serve):
     app.add_typer(_group.app)
 
 

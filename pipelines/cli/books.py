@@ -106,7 +106,7 @@ def journal_command(
     json_output: Json = False,
     sets: Set = None,
 ) -> None:
-    """List a book's trades: why in, why out, and how they went."""
+    """List a book's trades: why in, why out, how."""
     settings = settings_of(home, sets)
     trades = in_context(settings, lambda context: context.ledger.journal(book, limit), json_output)
     if json_output:

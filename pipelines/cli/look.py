@@ -144,7 +144,7 @@ def features_command(
     json_output: Json = False,
     sets: Set = None,
 ) -> None:
-    """List the features, and what lake and models have of them."""
+    """List the features and what is known of them."""
     settings = settings_of(home, sets)
     families = [word.strip() for word in (family or "").split(",") if word.strip()]
 

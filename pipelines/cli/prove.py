@@ -91,16 +91,75 @@ def leakage_command(
     _conclude(answer, "no column looks ahead", "THE PROOF FAILED", json_output)
 
 
+@prove.command("null-market")
+def null_market_command(
+    lives: Annotated[int, typer.Option("--lives", help="Lives on markets without signal.")] = 200,
+    days: Annotated[int, typer.Option("--days", help="Length of a life.")] = 360,
+    signal: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--signal", help="A setting of the dial for the power; repeatable, 0 is none."
+        ),
+    ] = None,
+    power_lives: Annotated[
+        int, typer.Option("--power-lives", help="Lives at each setting of the dial.")
+    ] = 20,
+    full_lives: Annotated[
+        int, typer.Option("--full-lives", help="Short lives through the whole pipeline as well.")
+    ] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed is other markets.")] = 7,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Folder of the report; by default in the home.")
+    ] = None,
+    home: Home = None,
+    json_output: Json = False,
+    sets: Set = None,
+) -> None:
+    """Prove that on markets without signal nobody is promoted more often than the level allows."""
+    settings = settings_of(home, sets)
+    folder = report or settings.home / "reports" / "null_market"
+
+    def work(context: Context) -> dict[str, Any]:
+        from pipelines.prove.null_market import SIGNALS, prove_null_market
+        from pipelines.prove.null_market_page import write_null_market
+
+        dial = SIGNALS if signal is None else [one for one in signal if one]
+        with progress_bar("null market") as progress:
+            proof = prove_null_market(
+                context,
+                lives=lives,
+                days=days,
+                signals=dial,
+                power_lives=power_lives,
+                full_lives=full_lives,
+                seed=seed,
+                progress=progress,
+            )
+        page = write_null_market(proof, folder)
+        return {"passed": proof.passed, "report": str(page), "summary": proof.summary}
+
+    answer = in_context(settings, work, json_output)
+    _conclude(answer, "nobody is promoted by chance", "THE PROOF FAILED", json_output)
+
+
 def _conclude(answer: dict[str, Any], proved: str, failed: str, json_output: bool) -> None:
     """Print the verdict, and leave with 3 if it is not the one hoped for."""
     if json_output:
         print_json(answer)
     else:
-        counts = ", ".join(f"{count:,} {name}" for name, count in answer["summary"].items())
+        counts = ", ".join(_counted(name, count) for name, count in answer["summary"].items())
         say(f"{proved if answer['passed'] else failed}: {counts}")
         say(answer["report"])
     if not answer["passed"]:
         raise typer.Exit(3)
+
+
+def _counted(name: str, count: Any) -> str:
+    """Return a number of a summary with its name; of the power what was found at each dial."""
+    if isinstance(count, list):
+        told = (f"{row['power']:.0%} at {row['signal']:g}" for row in count)
+        return f"{name} {', '.join(told) or 'not asked'}"
+    return f"{count:,} {name}" if isinstance(count, int) else f"{name} {count:.3g}"
 
 
 def _words(text: str | None) -> list[str]:

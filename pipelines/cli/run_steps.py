@@ -55,8 +55,11 @@ for _verb, _summary in (
     ("build-features", "Compute the features of the hour."),
     ("check-features", "Check the hour's features."),
     ("score-bars", "Score the hour with every live model."),
+    ("watch-champion", "Follow an alias moved by hand; roll back at a guardrail."),
     ("trade-paper", "Trade every book on the hour's bars."),
+    ("close-outcomes", "Close every score whose horizon is over."),
     ("compare-models", "Compare every challenger with the champion."),
+    ("pulse-drift", "Ask whether the newest bar is like those trained on."),
     ("check-drift", "Ask whether the market is still the one trained on."),
     ("maintain-lake", "Compact the lake and drop what time travel outlived."),
 ):
@@ -86,7 +89,7 @@ def train_command(
         ),
     ] = None,
 ) -> None:
-    """Train by purged walk-forward and register the challenger."""
+    """Train by purged walk-forward; register it."""
     settings = settings_of(home, sets)
     if reproduce is not None:
         _reproduce(settings, reproduce, json_output)
@@ -166,18 +169,42 @@ def replay_command(
         bool,
         typer.Option("--airflow", help="Run every hour through the Airflow of `hourglass up`."),
     ] = False,
+    daily: Annotated[
+        bool,
+        typer.Option("--daily", help="At midnight also compare, look for drift and promote."),
+    ] = False,
+    retrain_every: Annotated[
+        int | None,
+        typer.Option(
+            "--retrain-every",
+            metavar="DAYS",
+            min=1,
+            help="Train a challenger so often; with --daily.",
+        ),
+    ] = None,
     home: Home = None,
     json_output: Json = False,
     sets: Set = None,
 ) -> None:
-    """Run the hourly chain over past hours into the ledger."""
+    """Run past hours, or whole days, into the ledger."""
+    if (airflow and daily) or (retrain_every and not daily):
+        raise ConfigError(
+            "--daily does not go with --airflow, and --retrain-every only with --daily",
+            remedy="Airflow has its own daily runs",
+        )
     settings = settings_of(home, sets)
     first, last = clock.parse_instant(start), instant_of(end, settings)
 
     def work(context: Context) -> StepReport:
-        from pipelines.replay import replay, run_hour, run_hour_through_airflow
+        from pipelines.replay import (
+            replay,
+            run_hour,
+            run_hour_and_day,
+            run_hour_through_airflow,
+        )
 
-        run = run_hour_through_airflow if airflow else run_hour
+        run = run_hour_and_day(retrain_every) if daily else run_hour
+        run = run_hour_through_airflow if airflow else run
         with progress_bar("replay") as progress:
             return replay(context, first, last, run=run, progress=progress)
 

@@ -38,7 +38,7 @@ def _planned_for(context: Context, training: str) -> datetime:
 def plan_windows_command(
     as_of: AsOf = None, home: Home = None, json_output: Json = False, sets: Set = None
 ) -> None:
-    """Plan a training: its windows and where its search begins."""
+    """Plan a training's windows and its search."""
     settings = settings_of(home, sets)
     instant = instant_of(as_of, settings)
 
@@ -94,7 +94,7 @@ def _add_step(verb: str, summary: str) -> None:
 
 
 for _verb, _summary in (
-    ("choose-params", "Take the best trial's parameters once the search is over."),
+    ("choose-params", "Take the best trial's parameters after a search."),
     ("fit-challenger", "Fit the challenger on the newest span and log it."),
     ("judge", "Judge a training's windows together, against baselines."),
     ("register", "Make a judged model a version with a book of its own."),

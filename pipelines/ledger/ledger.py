@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import psycopg
 import sqlalchemy as sa
 
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
-from pipelines.ledger.audit import append_audit
 from pipelines.ledger.books import (
     RETIRED,
     Book,
@@ -35,8 +36,9 @@ from pipelines.ledger.hours import Folds, Hour
 from pipelines.ledger.journal import read_journal
 from pipelines.ledger.migration import lock_ledger, migrate
 from pipelines.ledger.overruling import overrule
+from pipelines.ledger.profits import ProfitRecords, read_profits
 from pipelines.ledger.promoting import promote
-from pipelines.ledger.returns import read_returns
+from pipelines.ledger.returns import count_fills, read_curve, read_returns
 from pipelines.ledger.rights import WRITER
 from pipelines.ledger.rows import id_of
 from pipelines.ledger.schema import audit, equity
@@ -286,6 +288,22 @@ class Ledger:
         with self._read() as connection:
             book = _named(connection, name)
             return read_returns(connection, book.book_id, float(book.initial_cash), end)
+
+    def curve(self, name: str, start: datetime, end: datetime) -> npt.NDArray[np.float64]:
+        """Return a book's equity at every close from `start` to `end`; see `returns.read_curve`."""
+        with self._read() as connection:
+            return read_curve(connection, _named(connection, name).book_id, start, end)
+
+    def fills(self, name: str, start: datetime, end: datetime) -> int:
+        """Return how many fills a book had with `start < known_at <= end`."""
+        with self._read() as connection:
+            return count_fills(connection, _named(connection, name).book_id, start, end)
+
+    def profits(self, end: datetime, name: str | None = None) -> ProfitRecords:
+        """Return what the profit of one book, or of all, is made of; see `profits.read_profits`."""
+        with self._read() as connection:
+            books = read_books(connection) if name is None else [_named(connection, name)]
+            return read_profits(connection, [book.book_id for book in books], end)
 
     def is_empty(self) -> bool:
         """Say whether nothing was ever written to the ledger."""

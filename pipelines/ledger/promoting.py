@@ -48,7 +48,7 @@ def promote(
     return True
 
 
-def told_of(promotion: Mapping[str, Any]) -> dict[str, Any]:
+def told_of(promotion: Mapping[str, Any] | sa.RowMapping) -> dict[str, Any]:
     """Return what the audit chain is told of a promotion, of those at schema 0002 and before too."""
     told = {key: promotion[key] for key in ("version", "previous", "reason", "decided_by")}
     if promotion["kind"] is None:

@@ -4,6 +4,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import sqlalchemy as sa
 
@@ -22,7 +24,18 @@ _TERMS = sa.text(
     ORDER BY effective_from, ordinal DESC
     """
 )
-_FILLS = sa.text("SELECT count(*) FROM fills WHERE book_id = :book AND known_at <= :end")
+_FILLS = sa.text(
+    """
+    SELECT count(*) FROM fills WHERE book_id = :book AND known_at <= :end
+        AND known_at > coalesce(:start, '-infinity'::timestamptz)
+    """
+)
+_CURVE = sa.text(
+    """
+    SELECT equity::float8 FROM equity WHERE book_id = :book AND known_at BETWEEN :start AND :end
+    ORDER BY known_at
+    """
+)
 _INSTANT = pl.Datetime("us", "UTC")
 
 
@@ -48,7 +61,7 @@ def read_returns(
         connection.execute(_TERMS, {"book": book_id}),
         {"effective_from": _INSTANT, "ramp_start": pl.Float64(), "ramp_step": pl.Float64()},
     )
-    fills = int(connection.scalar(_FILLS, span) or 0)
+    fills = count_fills(connection, book_id, None, end)
     agreed = equity.join_asof(terms, left_on="known_at", right_on="effective_from")
     at_close = pl.min_horizontal(
         pl.col("ramp_start").fill_null(1.0)
@@ -61,6 +74,21 @@ def read_returns(
         log_return=(pl.col("equity") / before).log(),
         share=at_close.shift(1).fill_null(pl.lit(1.0)),
     ), fills
+
+
+def count_fills(
+    connection: sa.Connection, book_id: UUID, start: datetime | None, end: datetime
+) -> int:
+    """Return how many fills a book had with `start < known_at <= end`; without `start`, up to `end`."""
+    return int(connection.scalar(_FILLS, {"book": book_id, "start": start, "end": end}) or 0)
+
+
+def read_curve(
+    connection: sa.Connection, book_id: UUID, start: datetime, end: datetime
+) -> npt.NDArray[np.float64]:
+    """Return a book's equity at every close from `start` to `end`, both included; quote currency."""
+    span = {"book": book_id, "start": start, "end": end}
+    return np.array(connection.scalars(_CURVE, span).all(), np.float64)
 
 
 def _frame(rows: Any, schema: dict[str, pl.DataType]) -> pl.DataFrame:

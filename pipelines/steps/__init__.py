@@ -6,6 +6,10 @@ HOURLY_CHAIN = (
     "ingest_sources",
     "build_features",
     "check_features",
+    "pulse_drift",
     "score_bars",
+    "watch_champion",
     "trade_paper",
 )
+DAILY_CHAIN = ("close_outcomes", "compare_models", "check_drift", "promote_model")
+"""What judges the models once a day, after the hour of midnight and a training that is due."""

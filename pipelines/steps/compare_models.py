@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from evaluation.comparison.blocks import Grid, Record
-from evaluation.comparison.config import HORIZONS
+from evaluation.comparison.config import HORIZONS, ComparisonConfig
 from evaluation.comparison.verdict import (
     Comparison,
     Terms,
@@ -81,19 +81,10 @@ def _rows(
 
 def _returns(context: Context, champion: Record, rival: Rival, as_of: datetime) -> Comparison:
     config, step = context.settings.comparison, timeframe_delta(context.settings.timeframe)
-    grid = _grid(config.block_hours, step, before=1)
     challenger = book_record(context, rival.book.name, as_of)
     # A silent hour is walked later: a block counts once both books have walked all of it.
     walked = [int(record.known_at[-1]) for record in (champion, challenger) if record.known_at.size]
-    until = min(walked, default=0)
-    terms = Terms(
-        grid,
-        until,
-        level_of_arrival(config.level, rival.arrival),
-        per_year=_YEAR / step,
-        effect=config.declared_return_effect,
-        prior_deviation=deviation_of(champion, grid, until),
-    )
+    terms = return_terms(config, step, rival.arrival, min(walked, default=0), champion)
     return compare(after(champion, rival.since), after(challenger, rival.since), terms, config)
 
 
@@ -101,16 +92,42 @@ def _losses(context: Context, champion: str, rival: Rival, as_of: datetime) -> C
     config, step = context.settings.comparison, timeframe_delta(context.settings.timeframe)
     version = str(rival.book.model_version)
     mine, other, horizon = loss_records(context, champion, version, rival.since, as_of)
+    until = round(as_of.timestamp() * 1e6)
+    terms = loss_terms(config, step, rival.arrival, until, horizon)
+    found = compare(mine, other, terms, config)
+    return found if mine.known_at.size else replace(found, reason=_NOT_SCORED)
+
+
+def return_terms(
+    config: ComparisonConfig, step: timedelta, arrival: int, until: int, champion: Record
+) -> Terms:
+    """Return how net returns of bars of length `step` are compared, looked at `until` [us].
+
+    `champion` is all of its record: what a difference is expected to vary by before there is one.
+    """
+    grid = _grid(config.block_hours, step, before=1)
+    return Terms(
+        grid,
+        until,
+        level_of_arrival(config.level, arrival),
+        per_year=_YEAR / step,
+        effect=config.declared_return_effect,
+        prior_deviation=deviation_of(champion, grid, until),
+    )
+
+
+def loss_terms(
+    config: ComparisonConfig, step: timedelta, arrival: int, until: int, horizon: int
+) -> Terms:
+    """Return how log losses of forecasts over `horizon` bars are compared; as in `return_terms`."""
     hours = max(config.loss_block_hours, 4 * horizon * (step / timedelta(hours=1)))
-    terms = Terms(
+    return Terms(
         _grid(hours, step, after=horizon),
-        round(as_of.timestamp() * 1e6),
-        level_of_arrival(config.level, rival.arrival),
+        until,
+        level_of_arrival(config.level, arrival),
         per_year=1.0,
         effect=config.declared_loss_effect,
     )
-    found = compare(mine, other, terms, config)
-    return found if mine.known_at.size else replace(found, reason=_NOT_SCORED)
 
 
 def _grid(hours: float, step: timedelta, *, before: int = 0, after: int = 0) -> Grid:

@@ -7,6 +7,7 @@ from pipelines.clock import timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.ledger import Book
+from pipelines.promotion.roles import mirror_roles
 from pipelines.tracking.card import CARD_FILE
 from pipelines.tracking.plan import TrainingPlan, feature_set_of, load_plan, run_of
 
@@ -19,8 +20,9 @@ def register(context: Context, as_of: datetime, training_id: str) -> StepReport:
     """Register the training's model and open its book; the first model of all becomes champion.
 
     The book trades from the first bar after `as_of`. Where more challengers than
-    `books.max_challengers` have a book, the oldest are retired, and so is every model of a feature set
-    that is no longer built. The ledger decides, the registry's aliases follow it.
+    `books.max_challengers` have a book, the oldest are retired, but not the previous champion, who may
+    have to serve again, and so is every model of a feature set that is no longer built. The ledger
+    decides, the registry's aliases follow it.
 
     Reads: the judged training.
     Writes: the model version with its card and tags; the ledger (book, promotion, retirements); the
@@ -66,6 +68,7 @@ def _open_book(context: Context, plan: TrainingPlan, version: str) -> tuple[str,
         ledger.promote(
             version,
             effective_from=first_bar,
+            kind="first",
             reason="first model: there was no champion before it",
             decided_by=_DECIDER,
         )
@@ -73,18 +76,14 @@ def _open_book(context: Context, plan: TrainingPlan, version: str) -> tuple[str,
     newest = ledger.promotions()[-1]
     living = [b for b in ledger.books() if b.model_version and b.retired_at is None]
     challengers = sorted(
-        (b for b in living if b.model_version != newest.version),
+        (b for b in living if b.model_version not in (newest.version, newest.previous)),
         key=lambda b: (b.opened_at, int(b.model_version or 0)),
     )
     keep = context.settings.books.max_challengers
     surplus = challengers[: max(len(challengers) - keep, 0)]
     for book in surplus:
         _retire(context, book, plan, f"more than {keep} challengers; this was the oldest")
-    context.registry.mirror(
-        champion=newest.version,
-        challengers=[b.model_version for b in challengers[len(surplus) :] if b.model_version],
-        previous=newest.previous,
-    )
+    mirror_roles(context)
     return newest.version, [book.name for book in (*superseded, *surplus)]
 
 
@@ -111,6 +110,8 @@ def _supersede(context: Context, plan: TrainingPlan, version: str) -> list[Book]
         context.ledger.promote(
             version,
             effective_from=max(plan.as_of, traded, champion.effective_from) + step,
+            kind="succession",
+            succeeding=champion.version,
             reason=f"the feature set of version {champion.version} is no longer built",
             decided_by=_DECIDER,
         )

@@ -48,6 +48,7 @@ def log_drift_reference(
         panel.known_at[rows] // (step // _MICROSECOND),
         _out_of_fold(context, plan, panel),
         window_bars=max(round(timedelta(hours=context.settings.drift.window_hours) / step), 1),
+        bars_per_day=max(timedelta(days=1) // step, 1),
     )
     arrays, about = to_arrays(reference)
     content = save(arrays, {"about": json.dumps(about, sort_keys=True)})

@@ -21,6 +21,7 @@ from evaluation.evidence import (
 from evaluation.importance import ImportanceStability
 from pipelines.clock import timeframe_delta
 from pipelines.context import Context
+from pipelines.rule_regimes import REGIMES
 from pipelines.tables import KEY
 from pipelines.tracking.checks import Holdout, path_sharpes, score_holdout
 from pipelines.tracking.fits import CLASS_SHARES, IN_SAMPLE, RAW_FILE
@@ -35,9 +36,6 @@ from training.tuning import Floats
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-
-REGIMES = ("calm", "range", "bull", "bear", "storm")
-"""States of the market by rule (`features/regimes.py`)."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ same three finds the run it left; rows that became known later do not change it.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -27,8 +27,6 @@ from training.walk_forward import Window, history_needed
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-
-T = TypeVar("T")
 
 PLAN_FILE = "plan.json"
 CHOSEN_FILE = "search/chosen.json"
@@ -165,8 +163,8 @@ def read_inputs(
     start = as_of - history_needed(training, timeframe=step)
     run_up = (training.label.volatility_window + 1) * step
     key = (start, as_of, run_up, tuple(sorted(versions.items())))
-    return _once(
-        context, "inputs", key, lambda: _read_inputs(context, start, as_of, run_up, versions)
+    return context.once(
+        "inputs", key, lambda: _read_inputs(context, start, as_of, run_up, versions)
     )
 
 
@@ -196,16 +194,6 @@ def _read_inputs(
     return Inputs(read("bars", start - run_up), features, funding)
 
 
-def _once(context: Context, name: str, key: object, make: Callable[[], T]) -> T:
-    """Return what the context keeps under `name` if it was made for `key`, else make it anew."""
-    standing = context.kept.get(name)
-    if standing is None or standing[0] != key:
-        context.kept.pop(name, None)
-        standing = context.kept[name] = (key, make())
-    found: T = standing[1]
-    return found
-
-
 def read_panel(context: Context, plan: TrainingPlan) -> tuple[Inputs, Panel]:
     """Return the inputs of a planned training and their panel, labels as known at its `as_of`.
 
@@ -215,7 +203,7 @@ def read_panel(context: Context, plan: TrainingPlan) -> tuple[Inputs, Panel]:
     step = timeframe_delta(context.settings.timeframe)
     label = plan.training.label
     key = (plan.training_id, label)
-    panel = _once(context, "panel", key, lambda: inputs.panel(label, step, plan.as_of))
+    panel = context.once("panel", key, lambda: inputs.panel(label, step, plan.as_of))
     return inputs, panel
 
 

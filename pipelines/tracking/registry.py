@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
 
+CHAMPION = "champion"
 SCORER_PATH = "artifacts/scorer"
 CODE = Path(__file__).resolve().parent / "served_model.py"
-ALIASES = ("champion", "challenger", "previous")
+ALIASES = (CHAMPION, "challenger", "previous")
+_MIRRORED = "mirrored_champion"
 _MOST = 1000
 _NO_SUCH_VERSION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _PINNED = ("mlflow", "numpy", "pandas", "polars", "xgboost-cpu", "xgboost")
@@ -236,20 +238,27 @@ class Registry:
         champion: str | None,
         challengers: Sequence[str] = (),
         previous: str | None = None,
+        restore: bool = False,
     ) -> bool:
         """Make the aliases and the `role` tags say what the ledger says; False if they already do.
 
-        The alias `challenger` is the newest of `challengers`; all of them carry the role.
+        The alias `challenger` is the newest of `challengers`; all of them carry the role. The alias
+        `champion` is left where a person has moved it, unless `restore`.
         """
         client = self.tracking.client
         newest = max(challengers, key=int, default=None)
         wanted = dict(zip(ALIASES, (champion, newest, previous), strict=True))
-        standing = self._aliases()
+        standing, mirrored = self._aliases()
+        if not restore and _is_moved(standing.get(CHAMPION), champion, mirrored):
+            wanted[CHAMPION] = standing[CHAMPION]
         for alias, target in wanted.items():
             if target is None and alias in standing:
                 client.delete_registered_model_alias(self.name, alias)
             elif target is not None and standing.get(alias) != target:
                 client.set_registered_model_alias(self.name, alias, target)
+        # Written after the alias: what stands otherwise was then moved by somebody else.
+        if champion is not None and wanted[CHAMPION] == champion != mirrored:
+            client.set_registered_model_tag(self.name, _MIRRORED, champion)
         roles = dict.fromkeys(challengers, "challenger")
         roles |= {v: role for role, v in (("previous", previous), ("champion", champion)) if v}
         changed = {a: t for a, t in wanted.items() if t} != standing
@@ -260,14 +269,28 @@ class Registry:
                 changed = True
         return changed
 
+    def champion_alias(self, champion: str) -> tuple[str | None, bool]:
+        """Return the version that the alias `champion` names, and whether a person moved it there.
+
+        Nobody did where it names the ledger's champion, or, lagging behind after a kill, the one that was
+        mirrored last.
+        """
+        standing, mirrored = self._aliases()
+        target = standing.get(CHAMPION)
+        return target, _is_moved(target, champion, mirrored)
+
     def close(self) -> None:
         """Forget loaded scorers."""
         self._scorers.clear()
 
-    def _aliases(self) -> dict[str, str]:
+    def _aliases(self) -> tuple[dict[str, str], str | None]:
+        """Return the aliases, and the champion that was mirrored last."""
         found = self.tracking.client.search_registered_models(f"name = '{self.name}'")
-        aliases = found[0].aliases if found else {}
-        return {alias: str(aliases[alias]) for alias in ALIASES if alias in aliases}
+        if not found:
+            return {}, None
+        aliases = found[0].aliases
+        standing = {alias: str(aliases[alias]) for alias in ALIASES if alias in aliases}
+        return standing, found[0].tags.get(_MIRRORED)
 
     def _read(self, uri: str, scorer_hash: str, name: str) -> Scorer:
         folder = self._folder(f"{uri.removeprefix('file://')}/{SCORER_PATH}", scorer_hash, name)
@@ -327,6 +350,10 @@ def _info(found: "ModelVersion") -> VersionInfo:
         source=str(found.source),
         tags=tags,
     )
+
+
+def _is_moved(target: str | None, champion: str | None, mirrored: str | None) -> bool:
+    return target is not None and target != champion and mirrored not in (None, target)
 
 
 def _own(tags: Mapping[str, Any]) -> dict[str, str]:

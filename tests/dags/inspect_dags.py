@@ -5,9 +5,12 @@ A process of its own, because Airflow takes over logging, warnings and sys.path 
 
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+NOON = datetime(2024, 6, 1, 12, tzinfo=UTC)
 HEAVY = (
     "pandas",
     "polars",
@@ -40,10 +43,47 @@ def _dag(dag: Any) -> dict[str, Any]:
         "catchup": dag.catchup,
         "max_active_runs": dag.max_active_runs,
         "start": dag.start_date and dag.start_date.isoformat(),
-        "schedule": getattr(dag.timetable, "expression", None),
+        "schedule": getattr(_clock(dag.timetable), "expression", None),
+        "begun_by": _begun_by(dag.timetable),
         "params": {name: dag.params.get_param(name).schema for name in dag.params},
         "deadline": bool(dag.deadline),
         "tasks": {task.task_id: _task(task) for task in dag.tasks},
+    }
+
+
+def _clock(timetable: Any) -> Any:
+    return getattr(timetable, "timetable", timetable)
+
+
+def _begun_by(timetable: Any) -> list[list[str]]:
+    """Return name and address of the assets that begin a run."""
+    condition = getattr(timetable, "asset_condition", None)
+    return [] if condition is None else [[a.name, a.uri] for a in condition.objects]
+
+
+def _instants() -> dict[str, str]:
+    """Return the instant for which a run works, by what says so."""
+    import _instants
+
+    at = "2024-06-01T{}:20:00+00:00"
+
+    def of(given: str | None, end: str | None, *extras: dict[str, str]) -> str:
+        run = SimpleNamespace(
+            consumed_asset_events=[SimpleNamespace(extra=extra) for extra in extras],
+            data_interval_end=end and datetime.fromisoformat(at.format(end)),
+            run_after=datetime.fromisoformat(at.format("15")),
+        )
+        context = {"dag_run": run, "params": {"as_of": given}}
+        _instants.get_current_context = lambda: context
+        return _instants.as_of().isoformat()
+
+    first, second = ({"as_of": f"2024-06-01T{hour}:00+00:00"} for hour in ("10", "11"))
+    return {
+        "form": of("2024-06-01T09:00+00:00", "14", first),
+        "event": of(None, None, first),
+        "events": of(None, None, second, first, {}),
+        "event by hand": of(None, None, {"from_rest_api": "true"}),
+        "interval": of(None, "14"),
     }
 
 
@@ -68,6 +108,7 @@ def main(folder: str) -> None:
     bag = BundleDagBag(folder, bundle_path=Path(folder))
     imported = {name for name in HEAVY if name in sys.modules} - before
     import _forms
+    import _models
     import _shared
 
     report = {
@@ -77,8 +118,13 @@ def main(folder: str) -> None:
         "seconds": {Path(s.file).name: s.duration.total_seconds() for s in bag.dagbag_stats},
         "tags": sorted(_shared.TAGS),
         "overrides": _forms.overrides(
-            {"as_of": "x", "model": "xgboost", "trials": None, "minutes": 1.5, "windows": 2}
+            {"models": ["tcn", "xgboost"], "trials": None, "minutes": 1.5, "windows": 2}
         ),
+        "instants": _instants(),
+        "others": [
+            _models.other_runs({"as_of": None, "models": models, "trials": 3}, NOON)
+            for models in (["tcn", "logistic", "xgboost"], ["tcn"], None)
+        ],
         "retry": _decide(_shared.DEFAULT_ARGS["retry_policy"]),
     }
     print("REPORT " + json.dumps(report))

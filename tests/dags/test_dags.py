@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.steps import HOURLY_CHAIN
+from training.models import MODELS
 
 # One worker starts Airflow once.
 pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("dags")]
@@ -21,7 +22,9 @@ LIGHT = {
     "pipelines.settings",
     "pipelines.steps",
 }
-DAG_IDS = ("backfill", "control_book", "monitor_daily", "retrain_daily", "trade_hourly")
+DAG_IDS = (
+    "backfill", "change_champion", "control_book", "monitor_daily", "retrain_daily", "trade_hourly",
+)  # fmt: skip
 
 
 def _parse_time_imports(path: Path) -> set[str]:
@@ -94,19 +97,42 @@ def test_steps_bring_their_own_documentation(inspection: dict[str, Any]) -> None
 
 def test_the_hour_is_the_hourly_chain_in_order(inspection: dict[str, Any]) -> None:
     tasks = inspection["dags"]["trade_hourly"]["tasks"]
-    assert tuple(tasks) == HOURLY_CHAIN
-    upstream = [task["upstream"] for task in tasks.values()]
+    assert tuple(tasks) == (*HOURLY_CHAIN, "request_retraining")
+    upstream = [tasks[name]["upstream"] for name in HOURLY_CHAIN]
     assert upstream == [[], *([name] for name in HOURLY_CHAIN[:-1])]
     assert inspection["dags"]["trade_hourly"]["deadline"]
     assert inspection["dags"]["trade_hourly"]["schedule"] == "0 * * * *"
 
 
-def test_the_daily_round_compares_what_was_verified_and_then_reports(
+def test_the_daily_round_judges_what_was_verified_and_then_reports(
+    inspection: dict[str, Any],
+) -> None:
+    dag = inspection["dags"]["monitor_daily"]
+    upstream = {name: set(task["upstream"]) for name, task in dag["tasks"].items()}
+    assert upstream["close_outcomes"] == {"maintain_lake", "verify_ledger"}
+    for name in ("compare_models", "check_drift"):
+        assert upstream[name] == {"close_outcomes"}
+    assert upstream["promote_model"] == {"compare_models", "check_drift"}
+    assert upstream["write_report"] == {"promote_model"}
+    assert dag["deadline"]
+    assert list(dag["params"]) == ["as_of", "mode", "level"]
+
+
+def test_a_person_is_asked_after_the_evidence_and_the_answer_is_settled(
     inspection: dict[str, Any],
 ) -> None:
     tasks = inspection["dags"]["monitor_daily"]["tasks"]
-    assert set(tasks["compare_models"]["upstream"]) >= {"maintain_lake", "verify_ledger"}
-    assert "compare_models" in tasks["write_report"]["upstream"]
+    upstream = {name: set(task["upstream"]) for name, task in tasks.items()}
+    assert upstream["is_proposed"] == {"promote_model"}
+    assert upstream["approve_promotion"] == {"is_proposed"}
+    assert upstream["settle_promotion"] == {"promote_model", "approve_promotion"}
+
+
+def test_a_person_who_changes_the_champion_says_to_whom_and_why(inspection: dict[str, Any]) -> None:
+    params = inspection["dags"]["change_champion"]["params"]
+    assert params["action"]["enum"] == ["promote", "rollback"]
+    assert (params["reason"]["type"], params["reason"]["minLength"]) == ("string", 1)
+    assert list(inspection["dags"]["change_champion"]["tasks"]) == ["change_champion"]
 
 
 def test_a_new_stack_trades_the_newest_hour_at_once_but_waits_for_midnight_to_retrain(
@@ -142,11 +168,69 @@ def test_a_training_maps_over_its_search_workers_and_its_windows(
 
 def test_the_form_of_a_training_chooses_model_budget_and_span(inspection: dict[str, Any]) -> None:
     params = inspection["dags"]["retrain_daily"]["params"]
-    assert list(params) == ["as_of", "model", "trials", "minutes", "windows", "train_days"]
+    assert list(params) == ["as_of", "models", "trials", "minutes", "windows", "train_days"]
     assert inspection["overrides"] == {
-        "training.model": "xgboost",
+        "training.model": "tcn",
         "training.search.timeout_seconds": 90.0,
         "training.split.windows": 2,
+    }
+
+
+def test_the_form_offers_every_model_that_can_be_asked_for(inspection: dict[str, Any]) -> None:
+    models = inspection["dags"]["retrain_daily"]["params"]["models"]
+    assert (models["type"], models["uniqueItems"]) == (["null", "array"], True)
+    assert (
+        models["items"]["enum"]
+        == models["examples"]
+        == [name for name in MODELS if name != "grouped"]
+    )
+
+
+def test_every_model_but_the_first_is_trained_by_a_run_of_its_own(
+    inspection: dict[str, Any],
+) -> None:
+    several, one, none = inspection["others"]
+    assert [run["conf"] for run in several] == [
+        {"as_of": "2024-06-01T12:00:00+00:00", "models": [name], "trials": 3}
+        for name in ("logistic", "xgboost")
+    ]
+    assert [run["trigger_run_id"].rpartition("__")[0] for run in several] == [
+        f"form__2024-06-01T12:00:00+00:00__{name}" for name in ("logistic", "xgboost")
+    ]
+    assert one == none == []
+    tasks = inspection["dags"]["retrain_daily"]["tasks"]
+    assert (tasks["train_others"]["mapped"], tasks["train_others"]["upstream"]) == (
+        True,
+        ["other_models"],
+    )
+
+
+def test_drift_that_asks_for_it_begins_a_retraining_early(inspection: dict[str, Any]) -> None:
+    """The event is of a task of its own, which is skipped where nothing is asked for."""
+    retraining = ["retraining", "hourglass://drift/retraining"]
+    dags = inspection["dags"]
+    assert dags["retrain_daily"]["begun_by"] == [retraining]
+    assert dags["retrain_daily"]["schedule"] == "15 0 * * *"
+    for dag_id, step in (("trade_hourly", "pulse_drift"), ("monitor_daily", "check_drift")):
+        asking = dags[dag_id]["tasks"]["request_retraining"]
+        assert (asking["upstream"], asking["outlets"]) == ([step], [retraining])
+        others = [
+            task for name, task in dags[dag_id]["tasks"].items() if name != "request_retraining"
+        ]
+        assert all("request_retraining" not in task["upstream"] for task in others)
+
+
+def test_a_run_works_for_the_instant_of_its_form_its_event_or_its_interval(
+    inspection: dict[str, Any],
+) -> None:
+    """A run that an event began has no interval; several events at once count as the newest."""
+    hours = {how: instant[11:16] for how, instant in inspection["instants"].items()}
+    assert hours == {
+        "form": "09:00",
+        "event": "10:00",
+        "events": "11:00",
+        "event by hand": "15:00",
+        "interval": "14:00",
     }
 
 

@@ -34,7 +34,8 @@ def test_the_hour_runs_from_the_exchange_to_the_ledger_after_a_backfill(
         "state": "success",
         "tasks": {"fetch": "success", "check": "skipped", "features": "success"},
     }
-    assert hour == {"state": "success", "tasks": dict.fromkeys(HOURLY_CHAIN, "success")}
+    done = dict.fromkeys(HOURLY_CHAIN, "success")
+    assert hour == {"state": "success", "tasks": {**done, "request_retraining": "skipped"}}
     with Context(own_settings) as context:
         bars = context.lake.read("bars", end=AS_OF)
         assert bars.height == 2 * 30 * 24
@@ -63,8 +64,8 @@ def test_a_training_runs_through_mapped_workers_and_windows_to_a_book(
         form = {"as_of": AS_OF.isoformat(), "trials": 2, "windows": 2, "train_days": 20}
         training = run_dag("retrain_daily", form, **variables)
     steps = ("plan_windows", "search", "choose_params", "run_window", "fit_challenger", "judge")
-    done = dict.fromkeys((*steps, "register"), "success")
-    assert training == {"state": "success", "tasks": done}
+    done = dict.fromkeys((*steps, "register", "other_models"), "success")
+    assert training == {"state": "success", "tasks": {**done, "train_others": "skipped"}}
     with Context(own_settings) as context:
         (book,) = [book for book in context.ledger.books() if book.model_version]
         assert (book.model_version, book.opened_at) == ("1", AS_OF)
@@ -83,5 +84,5 @@ def test_an_hour_off_the_grid_stops_at_its_first_task(
     off_grid = {"as_of": "2024-06-01T14:30:00+00:00"}
     hour = run_dag("trade_hourly", off_grid, HOURGLASS_EXCHANGE__BASE_URL="http://127.0.0.1:1")
     assert hour["state"] == "failed"
-    rest = dict.fromkeys(HOURLY_CHAIN[1:], "upstream_failed")
+    rest = dict.fromkeys((*HOURLY_CHAIN[1:], "request_retraining"), "upstream_failed")
     assert hour["tasks"] == {HOURLY_CHAIN[0]: "failed", **rest}

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from training.config import TrainingConfig
-from training.models.protocol import Model, Trial
+
+if TYPE_CHECKING:
+    from training.models.protocol import Model, Trial
 
 MODELS = {
     "xgboost": "training.models.xgboost",
@@ -23,7 +25,7 @@ MODELS = {
 """Name of a model -> the module that offers it as `MODEL`; imported when asked for."""
 
 
-def model_class(name: str) -> type[Model]:
+def model_class(name: str) -> "type[Model]":
     """Return the model called `name`; ValueError naming the known ones."""
     if name not in MODELS:
         raise ValueError(f"model {name!r} is not known; known are {', '.join(MODELS)}")
@@ -31,7 +33,7 @@ def model_class(name: str) -> type[Model]:
     return model
 
 
-def make_model(config: TrainingConfig, params: Mapping[str, Any]) -> Model:
+def make_model(config: TrainingConfig, params: Mapping[str, Any]) -> "Model":
     """Return the unfitted model that `config` asks for; what `config` fixes wins over `params`.
 
     Raises
@@ -44,7 +46,7 @@ def make_model(config: TrainingConfig, params: Mapping[str, Any]) -> Model:
     return model_class(name)(chosen, seed=config.search.seed, threads=config.threads)
 
 
-def suggest(config: TrainingConfig, trial: Trial) -> dict[str, Any]:
+def suggest(config: TrainingConfig, trial: "Trial") -> dict[str, Any]:
     """Return what `trial` suggests for the model that `config` asks for."""
     from training.models.ensemble import Ensemble
 

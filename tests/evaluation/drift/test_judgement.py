@@ -12,7 +12,9 @@ from evaluation.drift.histograms import bin_edges, count_pieces, distances
 from evaluation.drift.judgement import judge_window
 from evaluation.drift.null import FEWEST_WINDOWS, PIECES, fit_null
 from evaluation.drift.reference import (
+    DAILY,
     GROUPS,
+    PULSE,
     Predictions,
     build_reference,
     from_arrays,
@@ -48,7 +50,7 @@ def predictions(seed: int, bar: np.ndarray) -> Predictions:
 @pytest.fixture(scope="module")
 def judged():
     X, bar = panel(1, 2000)
-    reference = build_reference(NAMES, X, bar, predictions(2, bar), window_bars=70)
+    reference = build_reference(NAMES, X, bar, predictions(2, bar), window_bars=70, bars_per_day=24)
     fresh, fresh_bar = panel(3, 70)
     return reference, fresh, fresh_bar, predictions(4, fresh_bar)
 
@@ -101,11 +103,11 @@ def test_a_shifted_feature_is_found_by_name(judged) -> None:
 def test_every_question_is_answered_and_alarms_agree_with_their_cut(judged) -> None:
     reference, X, bar, said = judged
     found = judge_window(reference, X, bar, said, level=0.01)
-    assert {f.group for f in found} == set(GROUPS)
+    assert {f.group for f in found} == set(DAILY)
     for one in found:
         assert one.alarm == (one.observed > one.cut)
         # The cut and the joint p are one statement.
-        assert (one.joint_p < 0.002) == one.alarm
+        assert (one.joint_p < 0.01 / len(GROUPS)) == one.alarm
 
 
 def test_predictions_that_became_sure_and_wrong_are_found_in_three_ways(judged) -> None:
@@ -176,6 +178,17 @@ def test_a_reference_reads_back_as_it_was_and_judges_the_same(judged) -> None:
         assert one.observed == pytest.approx(other.observed, rel=1e-2)
 
 
+def test_a_reference_of_before_there_was_a_pulse_still_judges_and_says_so(judged) -> None:
+    arrays, about = to_arrays(judged[0])
+    old = from_arrays(
+        {name: array for name, array in arrays.items() if not name.startswith("pulse/")},
+        {name: value for name, value in about.items() if name != "pulse"},
+    )
+    assert old.pulse is None
+    assert "logged before there was a pulse" in old.missing[PULSE]
+    assert {f.group for f in judge_window(old, *judged[1:], level=0.01)} == set(DAILY)
+
+
 def test_a_reference_that_is_not_whole_is_refused(judged) -> None:
     arrays, about = to_arrays(judged[0])
     with pytest.raises(ValueError, match="format 7, not 1"):
@@ -186,11 +199,13 @@ def test_a_reference_that_is_not_whole_is_refused(judged) -> None:
 
 def test_what_cannot_be_learned_is_missing_with_its_reason() -> None:
     X, bar = panel(1, 200)
-    reference = build_reference(NAMES, X, bar, predictions(2, bar), window_bars=70)
+    reference = build_reference(NAMES, X, bar, predictions(2, bar), window_bars=70, bars_per_day=24)
     assert set(reference.missing) == set(GROUPS)
     found = judge_window(reference, X, bar, predictions(2, bar), level=0.01)
     assert {f.statistic for f in found} == {"not_measured"}
     assert all("windows side by side" in f.reason for f in found)
+    assert "holds 8 days" in reference.missing[PULSE]
+    assert PULSE not in {f.group for f in found}, "the hours tell it, not the day"
 
 
 def test_windows_are_whole_numbers_of_pieces() -> None:

@@ -12,6 +12,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.engine import make_url
 
+from evaluation.attribution import attribute, round_trips
 from pipelines.ledger import Ledger
 from pipelines.ledger.schema import HEAD, metadata
 
@@ -106,3 +107,11 @@ def test_hours_of_before_there_was_a_ramp_count_at_their_full_size(old_ledger: L
     assert set(returns["share"]) == {1.0}
     assert returns.height > 0
     assert fills > 0
+
+
+def test_its_profit_is_attributed_to_the_last_cent_without_a_journal(old_ledger: Ledger) -> None:
+    records = old_ledger.profits(START + timedelta(days=365))
+    sums = dict(attribute(round_trips(*records)).select("book", "pnl").rows())
+    changes = {name: equity - initial for name, initial, equity in records.equity.rows()}
+    assert changes == sums
+    assert records.fills.height > 0

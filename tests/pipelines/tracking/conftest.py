@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,17 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
+from evaluation.drift.histograms import bin_edges
+from evaluation.drift.pulse import fit_pulse
+from evaluation.drift.reference import Reference
 from features.matrix import build_matrix
 from pipelines import database
 from pipelines.context import Context, StepReport
 from pipelines.settings import Settings, load_settings
 from pipelines.steps.train import train
 from pipelines.tables import BARS, features_table
+from pipelines.tracking.drift_reference import bars_of, read_drift_reference
+from pipelines.tracking.registry import VersionInfo
 
 HOUR = timedelta(hours=1)
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -188,3 +193,34 @@ def read_state(context: Context) -> dict[str, Any]:
 
 def context_training(runs: Any) -> str:
     return next(r.data.tags["training_id"] for r in runs if r.data.tags["kind"] == "training")
+
+
+@pytest.fixture
+def beating(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the champion's reference the pulse that a training of sixty days would have had.
+
+    The worlds of these tests hold thirty days, which the pulse refuses; here eight hours are a day.
+    """
+
+    def read(context: Context, info: VersionInfo) -> Reference:
+        reference = read_drift_reference(context, info)
+        features = context.lake.read("features", end=AS_OF).sort("known_at", "symbol")
+        X = features.select(NAMES).to_numpy().astype(np.float32)
+        pulse = fit_pulse(
+            tuple(NAMES), X, bars_of(features, HOUR), bin_edges(X)[0], bars_per_day=8
+        )
+        return replace(reference, pulse=pulse)
+
+    monkeypatch.setattr("pipelines.steps.pulse_drift.read_drift_reference", read)
+
+
+@pytest.fixture
+def move_all() -> Callable[[Context, datetime, datetime], None]:
+    """`move_all(context, start, end)`: every feature, after `start` up to `end`, where it never was."""
+
+    def move(context: Context, start: datetime, end: datetime) -> None:
+        features = context.lake.read("features", start=start, end=end)
+        moved = features.with_columns(pl.col(NAMES) + pl.lit(99, pl.Float32))
+        context.lake.replace(features_table(NAMES), moved, start=start, end=end)
+
+    return move

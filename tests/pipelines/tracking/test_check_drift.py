@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.errors import ContractViolation
 from pipelines.steps.check_drift import check_drift
+from pipelines.steps.pulse_drift import pulse_drift
 from pipelines.steps.score_bars import score_bars
 from pipelines.tables import features_table
 from pipelines.tracking.drift_reference import HASH_TAG, REFERENCE_FILE, read_drift_reference
@@ -105,6 +106,46 @@ def test_a_shifted_feature_asks_for_one_retraining_a_period(own) -> None:
     assert not second.detail["retrain"]
     assert "a retraining was asked for at 2024-02-01T21:00" in second.detail["reason"]
     assert check_drift(own, NOW - HOUR).detail["retrain"], "asked again, the day decides the same"
+
+
+def test_day_and_pulse_of_one_instant_leave_each_others_rows(own, beating) -> None:
+    check_drift(own, NOW)
+    of_the_day = drift(own)
+    pulse_drift(own, NOW)
+    both = drift(own)
+    assert both.filter(pl.col("group") != "pulse").equals(of_the_day)
+    assert both.height == of_the_day.height + 1
+    check_drift(own, NOW)
+    assert not check_drift(own, NOW).changed, "its page has the pulse now"
+    assert not pulse_drift(own, NOW).changed
+    assert drift(own).equals(both)
+
+
+def test_day_and_pulse_share_one_request_a_period(own, beating, move_all) -> None:
+    """At one instant the pulse comes first, whichever of the two ran first."""
+    move_all(own, NOW - 30 * HOUR, NOW + HOUR)
+    late = check_drift(own, NOW).detail
+    assert late["retrain"]
+    assert pulse_drift(own, NOW).detail["retrain"], "the hour knows nothing of what came after it"
+    again = check_drift(own, NOW).detail
+    assert not again["retrain"]
+    assert "a retraining was asked for at 2024-02-01T22:00" in again["reason"]
+    next_hour = pulse_drift(own, NOW + HOUR).detail
+    assert (next_hour["alarms"], next_hour["retrain"]) == (1, False)
+    assert "a retraining was asked for at 2024-02-01T22:00" in next_hour["reason"]
+    assert pulse_drift(own, NOW).detail["retrain"], "asked again, the hour decides the same"
+
+
+def test_the_page_shows_hours_whose_pulse_alarmed(own, beating, move_all) -> None:
+    move_all(own, NOW - 2 * HOUR, NOW)
+    for hours in (3, 1, 0):
+        pulse_drift(own, NOW - hours * HOUR)
+    page = Path(check_drift(own, NOW).detail["path"]).read_text(encoding="utf-8")
+    assert page.count("<h2>Pulse by day</h2>") == 1
+    assert page.count(": joint p ") == len(ALIVE) + 1, "a row for the pulse, with one day of it"
+    assert 'class="when">2024-02-01T21:00Z</td><td class="number">1</td>' in page
+    assert page.count('class="when">') == 2
+    assert "asked: 1 alarms, first pulse * outermost_share: 1 is above" in page
 
 
 class _Reader(HTMLParser):

@@ -1,0 +1,1 @@
+"""Who is champion: evidence gathered, decisions written, roles mirrored; the rules are in `evaluation.promotion`."""

@@ -1,0 +1,117 @@
+"""A person promotes a version, or rolls the champion back."""
+
+import difflib
+from datetime import datetime
+
+from pipelines.clock import check_as_of, format_instant, timeframe_delta
+from pipelines.context import Context, StepReport
+from pipelines.errors import ConfigError
+from pipelines.ledger import Promotion
+from pipelines.promotion.decisions import add_decision
+from pipelines.promotion.roles import mirror_roles
+from pipelines.promotion.succession import Claim, succeed
+
+STEP = "change_champion"
+PROMOTE, ROLL_BACK = ACTIONS = ("promote", "rollback")
+
+
+def change_champion(
+    context: Context,
+    as_of: datetime,
+    action: str,
+    version: str | None,
+    reason: str,
+    decided_by: str,
+) -> StepReport:
+    """Make a version champion by hand, or give the role back to the one before.
+
+    No gate is asked: a person knows better, and says why. It holds from the next hour that no book has
+    traded.
+
+    Reads: the ledger, the registry. Writes: the ledger (promotions, audit), decisions (a row, also of a
+    refusal), aliases and tags in MLflow.
+    Re-run: finds the champion as asked and writes nothing.
+
+    Parameters
+    ----------
+    context : Context
+    as_of : datetime
+        When it was asked for.
+    action : {"promote", "rollback"}
+    version : str or None
+        Whom to promote; of a rollback None.
+    reason, decided_by : str
+        Why, and who says so; both are kept in the audit chain.
+
+    Raises
+    ------
+    ConfigError
+        If the form is wrong, or the version cannot serve: the refusal is a row, nothing else was written.
+    """
+    check_as_of(as_of, context.settings.timeframe)
+    if action not in ACTIONS:
+        raise ConfigError(f"action {action!r} is not known", remedy=f"one of {', '.join(ACTIONS)}")
+    if not reason.strip() or not decided_by.strip():
+        raise ConfigError(
+            f"{action} has no reason or nobody who decided it",
+            remedy="say why with --reason: it is kept for who reads the ledger later",
+        )
+    promotions = context.ledger.promotions()
+    if not promotions:
+        raise ConfigError(
+            "no model is champion yet: nothing to change", remedy="run `hourglass train`"
+        )
+    newest = promotions[-1]
+    target = _target(context, action, version, newest)
+    if target == newest.version:
+        mirror_roles(context)
+        return StepReport(STEP, as_of, False, _detail(action, newest, changed=False))
+    # A home that lives in the past is overruled there.
+    asked_at = min(as_of, context.ledger.last_traded_at() or as_of)
+    claim = Claim(
+        target,
+        succeeding=newest.version,
+        kind="hand" if action == PROMOTE else "rollback",
+        reason=reason.strip(),
+        decided_by=decided_by.strip(),
+    )
+    decision = succeed(context, claim, asked_at + timeframe_delta(context.settings.timeframe))
+    add_decision(context, STEP, decision, asked_at)
+    if decision.outcome == "refused":
+        raise ConfigError(
+            f"{action} to version {target} was refused: {decision.reason}",
+            remedy="`hourglass status` lists the books that trade",
+        )
+    mirror_roles(context)
+    granted = context.ledger.promotions()[-1]
+    return StepReport(STEP, as_of, True, _detail(action, granted, changed=True))
+
+
+def _target(context: Context, action: str, version: str | None, newest: Promotion) -> str:
+    if action == ROLL_BACK:
+        if newest.previous is None:
+            raise ConfigError(
+                f"there was no champion before version {newest.version}",
+                remedy="promote another version by name",
+            )
+        return newest.previous
+    books = {book.model_version: book for book in context.ledger.books() if book.model_version}
+    if version is None or version not in books:
+        near = difflib.get_close_matches(str(version), [str(v) for v in books], n=1)
+        raise ConfigError(
+            f"version {version!r} has no book; nothing was written",
+            remedy=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(map(str, books))}",
+        )
+    return version
+
+
+def _detail(action: str, standing: Promotion, *, changed: bool) -> dict[str, object]:
+    return {
+        "action": action,
+        "version": standing.version,
+        "previous": standing.previous,
+        "effective_from": format_instant(standing.effective_from),
+        "changed": changed,
+        "reason": standing.reason,
+        "decided_by": standing.decided_by,
+    }
