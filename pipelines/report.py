@@ -8,14 +8,16 @@ import polars as pl
 import sqlalchemy as sa
 from jinja2 import Environment, PackageLoader
 
+from evaluation.promotion.candidacy import GATES
 from pipelines.clock import format_instant
 from pipelines.comparison_list import sequences
 from pipelines.context import Context
 from pipelines.quality import ALL
-from pipelines.tables import COMPARISONS, INSTANT, QUALITY
+from pipelines.tables import COMPARISONS, DECISIONS, INSTANT, PROMOTION_GATES, QUALITY
 
 DAYS = 30
 _LISTED = 100
+_REIGNS = 12
 _WIDTH, _HEIGHT = 960, 280
 _POINTS = 480
 _SMALL = (180, 44)
@@ -81,6 +83,7 @@ def render_report(context: Context, as_of: datetime) -> str:
         .sort("known_at", "table", "check", "symbol", descending=True)
     )
     compared = context.lake.read(COMPARISONS.name, start=start, end=as_of)
+    decided = context.lake.read(DECISIONS.name, start=start, end=as_of)
     environment = Environment(
         loader=PackageLoader("pipelines"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -96,6 +99,9 @@ def render_report(context: Context, as_of: datetime) -> str:
         costs={row["name"]: row for row in costs},
         comparisons=sequences(compared, start, as_of, *_SMALL),
         small=_SMALL,
+        reigns=[p for p in context.ledger.promotions() if p.effective_from <= as_of][-_REIGNS:],
+        decisions=told_decisions(decided),
+        gates=gate_table(context.lake.read(PROMOTION_GATES.name, start=start, end=as_of)),
         trades=trades,
         traded=sum(row["fills"] for row in costs),
         failed=failed.head(_LISTED).to_dicts(),
@@ -105,6 +111,23 @@ def render_report(context: Context, as_of: datetime) -> str:
         height=_HEIGHT,
         bounds=_bounds(equity),
     )
+
+
+def told_decisions(decided: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return what was decided, newest first: whatever changed or was asked, and who was kept out last."""
+    newest = pl.col("known_at") == pl.col("known_at").max()
+    told = decided.filter((pl.col("outcome") != "kept") | newest)
+    return told.sort("known_at", descending=True, maintain_order=True).head(_LISTED).to_dicts()
+
+
+def gate_table(gates: pl.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the gates of the newest look: by gate, by challenger, the row of `promotion_gates`."""
+    newest = gates.filter(pl.col("known_at") == pl.col("known_at").max())
+    table: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in newest.iter_rows(named=True):
+        table.setdefault(row["gate"], {})[row["challenger"]] = row
+    order = [name for name in GATES if name in table]
+    return {name: table[name] for name in order}
 
 
 def curves(equity: pl.DataFrame, start: datetime, end: datetime) -> list[Curve]:

@@ -19,9 +19,10 @@ from deltalake import (
     write_deltalake,
 )
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
 
 from pipelines.errors import ConfigError, SourceUnavailable
-from pipelines.lake.parts import FEW_ROWS, PARTITION, write_parts
+from pipelines.lake.parts import FEW_ROWS, PARTITION, remove_parts, write_parts
 from pipelines.lake.snapshot import (
     STORE_REMEDY,
     MonthCache,
@@ -119,12 +120,22 @@ class DeltaLog:
 
         A few wide rows to a folder are written here and only named to delta-rs (`parts`).
         """
-        schema_mode = self._merging(frame)
-        slight = _is_wide(frame) and frame.height <= FEW_ROWS and "://" not in self.uri
-        if slight and schema_mode is None:
-            self._add(table, frame, version)
+        if self.takes_parts(frame, frame.height):
+            self._exchange(table, frame, [], version)
         else:
+            schema_mode = self._merging(frame)
             self._commit(table, frame, version, mode="append", schema_mode=schema_mode)
+
+    def takes_parts(self, frame: pl.DataFrame, rows: int) -> bool:
+        """Say whether `rows` rows like those of `frame` are few and wide, and go to a folder."""
+        few = rows <= FEW_ROWS and _is_wide(frame) and "://" not in self.uri
+        return few and self._merging(frame) is None
+
+    def exchange(
+        self, table: Table, frame: pl.DataFrame, *, files: pl.DataFrame, version: int
+    ) -> None:
+        """Put the rows of `frame` in the place of all those of some data files; see `takes_parts`."""
+        self._exchange(table, frame, remove_parts(files), version)
 
     def rewrite(
         self, table: Table, frame: pl.DataFrame, *, months: Sequence[str], version: int
@@ -294,13 +305,19 @@ class DeltaLog:
                 **{name: value for name, value in how.items() if value is not None},
             )
 
-    def _add(self, table: Table, frame: pl.DataFrame, version: int) -> None:
+    def _exchange(
+        self,
+        table: Table,
+        frame: pl.DataFrame,
+        removals: list[AddAction | RemoveAction],
+        version: int,
+    ) -> None:
         assert self._table is not None
         if self._table.version() != version:
             raise LostRace
         with _guarded(self.name):
             self._table.create_write_transaction(
-                write_parts(Path(self.uri), table, frame),
+                write_parts(Path(self.uri), table, frame) + removals,
                 mode="append",
                 schema=self._table.schema(),
                 partition_by=[PARTITION] if table.partitioned else [],

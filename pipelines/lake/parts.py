@@ -1,7 +1,8 @@
-"""An hour's rows as data files of a local table, written here and named to the log.
+"""Wide rows of an hour or a month as data files of a local table, written here and named to the log.
 
 delta-rs plans every write as a query, 65 us a column: for ten rows of hundreds of columns that is most of
 the hour's commit. A file and its entry are the same without it; maintenance packs them with the others.
+A row that changes takes the file that holds it along, and no other.
 For a table of a few columns delta-rs is as quick: it knows the new version without reading the log again.
 """
 
@@ -21,8 +22,8 @@ from pipelines.lake.snapshot import month_expression
 from pipelines.tables import Table
 
 PARTITION = "month"
-# Up to so many rows the plan costs more than the writing, and how columns are encoded hardly matters.
-FEW_ROWS = 5000
+# Up to so many rows, a month of 25 symbols, they are encoded in memory.
+FEW_ROWS = 20_000
 
 
 def write_parts(folder: Path, table: Table, frame: pl.DataFrame) -> list[AddAction | RemoveAction]:
@@ -46,6 +47,23 @@ def write_parts(folder: Path, table: Table, frame: pl.DataFrame) -> list[AddActi
     return [_write_part(folder, table, month, rows) for month, rows in _by_month(table, frame)]
 
 
+def remove_parts(files: pl.DataFrame) -> list[AddAction | RemoveAction]:
+    """Return what the log shall say of data files that go; `files` are rows of `Snapshot.files`.
+
+    The files stay where they are, for versions of the past, until maintenance deletes them.
+    """
+    return [
+        RemoveAction(
+            path,
+            data_change=True,
+            deletion_timestamp=_now(),
+            size=size,
+            partition_values={PARTITION: month} if month else {},
+        )
+        for path, size, month in files.select("path", "size", "month").iter_rows()
+    ]
+
+
 def _by_month(table: Table, frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
     months = frame.select(month_expression(table)).to_series()
     for month in months.unique().sort():
@@ -65,10 +83,14 @@ def _write_part(folder: Path, table: Table, month: str, rows: pl.DataFrame) -> A
         path=path,
         size=encoded.getbuffer().nbytes,
         partition_values=partition,
-        modification_time=round(clock.now().timestamp() * 1000),
+        modification_time=_now(),
         data_change=True,
         stats=json.dumps(_statistics(rows.select(table.key))),
     )
+
+
+def _now() -> int:
+    return round(clock.now().timestamp() * 1000)
 
 
 def _statistics(keys: pl.DataFrame) -> dict[str, Any]:

@@ -14,12 +14,14 @@ from typing import Any
 import polars as pl
 
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
+from pipelines.lake.assembly import assemble
+from pipelines.lake.order import by_key
 from pipelines.tables import Table, contract
 
 _CACHED_MONTHS = 6
 _CACHED_BYTES = 256 * 2**20
-# Shorter runs than this on average are sorted row by row.
-_RUN = 64
+# From so many float columns on, years of them are put in order while they are read.
+_WIDE = 16
 
 STORE_REMEDY = "check the disk's space and permissions, or the object store, and run again"
 # How the file system, the object store and the network say in a message that they failed.
@@ -107,6 +109,11 @@ class Snapshot:
             rows = pl.concat([frame.filter(chosen) for frame in months]) if months else self._none()
             return by_key(rows, key)
         paths = [path for of_month in held.values() for path in of_month]
+        # One symbol of many is not worth the reading of all; an object store is asked but once.
+        if symbols is None and "://" not in self.uri:
+            frame = self._assembled(paths, chosen, names or list(self.schema), key)
+            if frame is not None:
+                return frame
         return by_key(self.scan(paths, chosen, names), key)
 
     def of_months(self, months: Sequence[str]) -> pl.DataFrame:
@@ -116,6 +123,21 @@ class Snapshot:
             return self.scan([path for _, paths in held for path in paths])
         found = [self.months.rows(self, month, paths) for month, paths in held]
         return pl.concat(found) if found else self._none()
+
+    def files_with(self, instants: pl.Series) -> pl.DataFrame:
+        """Return the data files that may hold a row known at one of `instants`."""
+        sought, files = instants.unique().sort(), self.files
+        # Bounds that others wrote are cut to the millisecond, or not there.
+        until = files["last"].dt.offset_by("1ms")
+        begins, ends = sought.search_sorted(files["first"]), sought.search_sorted(until, "right")
+        return files.filter((begins < ends) | files["first"].is_null())
+
+    def of_files(self, paths: Sequence[str]) -> pl.DataFrame:
+        """Return all rows of data files, in no order."""
+        months = [month for month, held in self.paths.items() if not set(held).isdisjoint(paths)]
+        if sum(len(self.paths[month]) for month in months) == len(paths):
+            return self.of_months(months)
+        return self.scan(paths)
 
     def scan(
         self, paths: Sequence[str], chosen: pl.Expr | None = None, names: list[str] | None = None
@@ -137,6 +159,18 @@ class Snapshot:
             return (lazy if names is None else lazy.select(names)).collect()
         except (OSError, pl.exceptions.PolarsError) as error:
             raise self._unreadable(error) from error
+
+    def _assembled(
+        self, paths: Sequence[str], chosen: pl.Expr, names: Sequence[str], key: Sequence[str]
+    ) -> pl.DataFrame | None:
+        wide = [name for name in names if self.schema[name] == pl.Float32()]
+        if len(wide) < _WIDE or not paths:
+            return None
+        narrow = [name for name in names if self.schema[name] != pl.Float32()]
+        rows = dict(self.files.select("path", pl.col("rows").fill_null(0)).iter_rows())
+        files = [(path, rows[path]) for path in paths]
+        frame = assemble(self.scan, files, chosen, narrow=narrow, wide=wide, key=key)
+        return None if frame is None else frame.select(names)
 
     def describe(self) -> dict[str, Any]:
         """Return rows, first, last, version and bytes."""
@@ -179,10 +213,9 @@ class MonthCache:
         held, frame = self._held.pop(month, (frozenset[str](), None))
         wanted = frozenset(paths)
         if frame is None or not held <= wanted or list(frame.columns) != list(snapshot.schema):
-            held, frame = frozenset(), snapshot.scan([])
-        fresh = sorted(wanted - held)
-        if fresh:
-            frame = pl.concat([frame, snapshot.scan(fresh)], rechunk=True)
+            frame = snapshot.scan(sorted(wanted)).rechunk()
+        elif held < wanted:
+            frame = pl.concat([frame, snapshot.scan(sorted(wanted - held))], rechunk=True)
         self._held[month] = (wanted, frame)
         while len(self._held) > 1 and self._bytes() > _CACHED_BYTES:
             self._held.popitem(last=False)
@@ -190,40 +223,6 @@ class MonthCache:
 
     def _bytes(self) -> int:
         return sum(int(frame.estimated_size()) for _, frame in self._held.values())
-
-
-def by_key(frame: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-    """Return `frame` sorted by `key`, rows that follow each other moved together.
-
-    A month's file is sorted when it is written, so a wide table is put in order by copying one
-    block a symbol and month; what does not come in such runs is sorted row by row.
-    """
-    *entity, last = key
-    same = pl.lit(value=True)
-    for name in entity:
-        same &= pl.col(name) == pl.col(name).shift(1)
-    follows = same & (pl.col(last) > pl.col(last).shift(1))
-    begins = frame.select(follows.fill_null(value=False).not_().arg_true()).to_series()
-    if frame.height <= _RUN * len(begins):
-        return frame.sort(key)
-    ends = begins.shift(-1, fill_value=frame.height)
-    runs = (
-        frame.select(key)[begins]
-        .with_columns(begin=begins, length=ends - begins, until=frame[last][ends - 1])
-        .sort(key)
-    )
-    if _overlap(runs, entity, last):
-        return frame.sort(key)
-    pieces = runs.select("begin", "length").iter_rows()
-    return pl.concat([frame.slice(begin, length) for begin, length in pieces], rechunk=True)
-
-
-def _overlap(runs: pl.DataFrame, entity: Sequence[str], last: str) -> bool:
-    """Say whether a run begins before the one of the same entity that precedes it has ended."""
-    within = pl.col(last) <= pl.col("until").shift(1)
-    for name in entity:
-        within &= pl.col(name) == pl.col(name).shift(1)
-    return bool(runs.select(within.any()).item())
 
 
 def month_of(instant: datetime) -> str:

@@ -348,20 +348,31 @@ def _write_difference(
 def _rewrite(
     log: DeltaLog, table: Table, snapshot: Snapshot, fresh: pl.DataFrame, gone: pl.DataFrame
 ) -> None:
-    """Write the months anew that hold a row to come or to go, with the rows in them that stay.
+    """Write anew what holds a row to go, with the rows in it that stay, and the rows to come.
 
-    They are at hand in memory, as a rule; a window inside a file would have the file read and sieved.
+    That is a file where a month is not large, and the month else: it is at hand in memory, as a
+    rule, and a window inside a file would have delta-rs read and sieve it.
     """
-    key, month = list(table.key), month_expression(table)
+    files = snapshot.files_with(gone["known_at"])
+    if log.takes_parts(fresh, int(files["rows"].sum()) + fresh.height):
+        rows = _exchanged(snapshot.of_files(files["path"].to_list()), fresh, gone, table.key)
+        log.exchange(table, rows, files=files, version=snapshot.version)
+        return
     touched = pl.concat([fresh.select("known_at"), gone.select("known_at")])
-    months = touched.select(month.unique().sort()).to_series().to_list()
-    standing = _widen(snapshot.of_months(months), fresh.schema)
-    stays = in_order(standing, fresh.columns).join(gone.select(key), on=key, how="anti")
-    rows = pl.concat([stays, fresh]).sort(key)
+    months = touched.select(month_expression(table).unique().sort()).to_series().to_list()
+    rows = _exchanged(snapshot.of_months(months), fresh, gone, table.key)
     if table.partitioned:
         log.rewrite(table, rows, months=months, version=snapshot.version)
     else:
         log.overwrite(table, rows, version=snapshot.version)
+
+
+def _exchanged(
+    standing: pl.DataFrame, fresh: pl.DataFrame, gone: pl.DataFrame, key: Sequence[str]
+) -> pl.DataFrame:
+    widened = in_order(_widen(standing, fresh.schema), fresh.columns)
+    stays = widened.join(gone.select(key), on=list(key), how="anti")
+    return pl.concat([stays, fresh]).sort(key)
 
 
 def _difference(

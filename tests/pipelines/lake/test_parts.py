@@ -1,6 +1,7 @@
-"""A few wide rows are written past delta-rs: the table must not be able to tell."""
+"""Wide rows that come or change are written past delta-rs: the table must not be able to tell."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -104,3 +105,92 @@ def test_a_part_that_cannot_be_written_leaves_the_version_before(lake, rows, tmp
     (tmp_path / "lake" / "features" / "month=2024-02").unlink()
     assert write(lake, rows, 2, 8)
     assert_frame_equal(lake.read("features", end=START + 8 * STEP), rows)
+
+
+def files_of(lake):
+    return set().union(*(month.files for month in lake.months("features").values()))
+
+
+def shaken(rows, hours, symbols=("BTC/USDT", "ETH/USDT")):
+    hit = pl.col("known_at").is_in([START + h * STEP for h in hours])
+    hit &= pl.col("symbol").is_in(symbols)
+    return rows.with_columns(f1=pl.col("f1") + hit)
+
+
+def test_a_changed_hour_takes_only_the_file_that_holds_it_along(lake, rows, tmp_path):
+    write(lake, rows, 0, 3)
+    for hour in range(3, 8):
+        write(lake, rows, hour, hour + 1)
+    before, end = files_of(lake), START + 8 * STEP
+    for hour in (2, 6):
+        changed = shaken(rows, [hour])
+        assert write(lake, changed, hour - 1, hour)
+        assert not write(lake, changed, hour - 1, hour)
+        assert len(before & files_of(lake)) == len(before) - 1
+        for reader in (lake, Lake(str(tmp_path / "lake"))):
+            assert_frame_equal(reader.read("features", end=end), changed)
+        assert write(lake, rows, hour - 1, hour)
+        before = files_of(lake)
+
+
+def test_the_past_and_other_readers_see_an_exchange_as_any_commit(lake, rows, tmp_path):
+    write(lake, rows, 0, 8)
+    changed, end = shaken(rows, [1, 5]), START + 8 * STEP
+    assert write(lake, changed, 0, 8)
+    assert parts(tmp_path) == ["month=2024-01", "month=2024-02"]
+    assert_frame_equal(lake.read("features", end=end, version=0), rows)
+    table = DeltaTable(str(tmp_path / "lake" / "features"))
+    read = pl.DataFrame(table.to_pyarrow_table()).select(rows.columns).sort(KEY)
+    assert_frame_equal(read, changed)
+    table.load_as_version(0)
+    read = pl.DataFrame(table.to_pyarrow_table()).select(rows.columns).sort(KEY)
+    assert_frame_equal(read, rows)
+    assert lake.maintain(retention_days=0)["features"]["files_deleted"] == 2
+    assert_frame_equal(Lake(str(tmp_path / "lake")).read("features", end=end), changed)
+
+
+def test_hours_that_are_left_out_take_their_file_along_and_leave_the_rest(lake, rows):
+    write(lake, rows, 0, 4)
+    write(lake, rows, 4, 8)
+    kept = rows.filter(pl.col("known_at") <= START + 4 * STEP)
+    assert write(lake, kept, 4, 8)
+    assert lake.version("features") == 2
+    assert_frame_equal(lake.read("features", end=START + 8 * STEP), kept)
+    assert write(lake, rows, 4, 8)
+    assert_frame_equal(lake.read("features", end=START + 8 * STEP), rows)
+
+
+def test_a_month_too_large_for_memory_is_rewritten_by_delta_rs(lake, rows, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.lake.delta.FEW_ROWS", 7)
+    write(lake, rows, 0, 8)
+    changed = shaken(rows, [1])
+    assert write(lake, changed, 0, 1)
+    assert parts(tmp_path) == []
+    assert_frame_equal(lake.read("features", end=START + 8 * STEP), changed)
+
+
+def test_bounds_of_another_writer_are_not_taken_at_their_word(lake, rows):
+    write(lake, rows, 0, 8)
+    snapshot = lake._log("features").snapshot()
+    instant = pl.Series([START + 3 * STEP + timedelta(microseconds=700)])
+    cut = snapshot.files.with_columns(last=pl.lit(START + 3 * STEP), first=pl.lit(START))
+    assert replace(snapshot, files=cut).files_with(instant).height == 2
+    unknown = snapshot.files.with_columns(first=None, last=None).cast(snapshot.files.schema)
+    assert replace(snapshot, files=unknown).files_with(instant).height == 2
+    assert snapshot.files_with(pl.Series([START - STEP])).is_empty()
+
+
+def test_rivals_that_change_rows_of_one_file_lose_none(lake, rows, tmp_path):
+    write(lake, rows, 0, 8)
+
+    def change(symbol):
+        own, mine = Lake(str(tmp_path / "lake")), rows.filter(pl.col("symbol") == symbol)
+        for hour in range(1, 8):
+            one = shaken(mine, [hour]).filter(pl.col("known_at") == START + hour * STEP)
+            window = {"start": START + (hour - 1) * STEP, "end": START + hour * STEP}
+            own.replace(TABLE, one, **window, where={"symbol": [symbol]})
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(change, ("BTC/USDT", "ETH/USDT")))
+    assert_frame_equal(lake.read("features", end=START + 8 * STEP), shaken(rows, range(1, 8)))
+    assert lake.version("features") == 14

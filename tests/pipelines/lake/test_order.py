@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipelines.lake.snapshot import by_key
+from pipelines.lake.order import by_key
 
 KEY = ("symbol", "hour")
 

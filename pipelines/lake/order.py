@@ -1,0 +1,66 @@
+"""The order of rows: what stands in runs is moved run by run, what does not is sorted row by row."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+# Shorter runs than this on average are sorted row by row.
+_RUN = 64
+
+
+def by_key(frame: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """Return `frame` sorted by `key`, rows that follow each other moved together.
+
+    A month's file is sorted when it is written, so a wide table is put in order by copying one
+    block a symbol and month; what does not come in such runs is sorted row by row.
+    """
+    runs = runs_in_order(frame, key)
+    if runs is None:
+        return frame.sort(key)
+    pieces = runs.select("begin", "length").iter_rows()
+    return pl.concat([frame.slice(begin, length) for begin, length in pieces], rechunk=True)
+
+
+def runs_in_order(
+    keys: pl.DataFrame, key: Sequence[str], cuts: Sequence[int] = ()
+) -> pl.DataFrame | None:
+    """Return the runs of rows that follow each other, in the order that sorts the whole.
+
+    Parameters
+    ----------
+    keys : polars.DataFrame
+        At least the columns `key`, without nulls.
+    cuts : sequence of int
+        Rows that begin a run of their own whatever stands before them.
+
+    Returns
+    -------
+    polars.DataFrame or None
+        Row it begins at and length of each; None where rows do not come in runs, or where these
+        overlap, as they do if a key repeats.
+    """
+    *entity, last = key
+    same = pl.lit(value=True)
+    for name in entity:
+        same &= pl.col(name) == pl.col(name).shift(1)
+    follows = same & (pl.col(last) > pl.col(last).shift(1))
+    begins = keys.select(follows.fill_null(value=False).not_().arg_true()).to_series()
+    if cuts:
+        begins = pl.concat([begins, pl.Series(cuts, dtype=begins.dtype)]).unique().sort()
+    if keys.height <= _RUN * len(begins):
+        return None
+    ends = begins.shift(-1, fill_value=keys.height)
+    runs = (
+        keys.select(key)[begins]
+        .with_columns(begin=begins, length=ends - begins, until=keys[last][ends - 1])
+        .sort(key)
+    )
+    return None if _overlap(runs, entity, last) else runs.select("begin", "length")
+
+
+def _overlap(runs: pl.DataFrame, entity: Sequence[str], last: str) -> bool:
+    """Say whether a run begins before the one of the same entity that precedes it has ended."""
+    within = pl.col(last) <= pl.col("until").shift(1)
+    for name in entity:
+        within &= pl.col(name) == pl.col(name).shift(1)
+    return bool(runs.select(within.any()).item())
