@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 import httpx
@@ -28,6 +29,7 @@ from pipelines.ledger.schema import fills, metadata, orders, postings, risk_even
 from pipelines.market_simulator import SyntheticMarket, running_simulator
 from pipelines.replay import run_hour
 from pipelines.settings import load_settings
+from pipelines.steps import DAILY_CHAIN
 from pipelines.steps.backfill import backfill
 from pipelines.steps.build_features import build_features
 from pipelines.steps.train import train
@@ -226,7 +228,22 @@ def test_7_the_fill_is_booked_twice_and_the_book_adds_up(world: World) -> None:
     assert world.context.ledger.verify() == []  # balances, positions, the audit chain, digests
 
 
-def test_8_living_through_it_again_changes_nothing(world: World) -> None:
+def test_8_the_champion_is_watched_and_the_day_judges_who_may_succeed_it(world: World) -> None:
+    (reign,) = world.context.ledger.promotions()
+    assert (reign.version, reign.kind, reign.effective_from) == ("1", "first", CLOSE)
+    for name in DAILY_CHAIN:
+        step = getattr(import_module(f"pipelines.steps.{name}"), name)
+        report = step(world.context, NEXT_CLOSE)
+        assert report.as_of == NEXT_CLOSE
+    # Nobody challenges it yet, so nothing was compared and nothing decided.
+    assert report.detail == {
+        "outcome": "kept", "champion": "1", "version": None, "effective_from": None, "decisions": [],
+    }  # fmt: skip
+    questions = set(world.context.lake.read("drift", end=NEXT_CLOSE)["group"])
+    assert {"pulse", "features", "decision"} <= questions
+
+
+def test_9_living_through_it_again_changes_nothing(world: World) -> None:
     def state() -> tuple[dict[str, Any], dict[str, Any]]:
         tables = metadata.sorted_tables
         rows = {table.name: sorted(map(repr, world.ledger(table, None))) for table in tables}
@@ -240,7 +257,7 @@ def test_8_living_through_it_again_changes_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("book", ["ema_crossover", "buy_and_hold", "model-1"])
-def test_9_a_backtest_of_the_same_hours_gives_the_same_fills(world: World, book: str) -> None:
+def test_10_a_backtest_of_the_same_hours_gives_the_same_fills(world: World, book: str) -> None:
     lake, settings = world.context.lake, world.context.settings
     bars, features, scores = (
         lake.read(table, start=TRAINED_AT, end=NEXT_CLOSE)
