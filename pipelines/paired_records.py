@@ -42,6 +42,20 @@ def rivals_of(books: list[Book], reign: Promotion, as_of: datetime) -> list[Riva
     What a model earned before a reign began is not evidence for it: it may be why the champion, or
     the challenger, was chosen. Challengers that were retired during the reign keep their numbers.
     """
+    return [rival for rival in _challengers(books, reign, as_of) if rival.book.is_live(as_of)]
+
+
+def shadows_of(books: list[Book], reign: Promotion, as_of: datetime, most: int) -> list[Rival]:
+    """Return the challengers of a reign that trade no more, at most `most`, the latest retired first.
+
+    They go on being scored, and compared by their losses.
+    """
+    retired = [r for r in _challengers(books, reign, as_of) if not r.book.is_live(as_of)]
+    newest = sorted(retired, key=lambda r: (r.book.retired_at, r.arrival), reverse=True)
+    return newest[:most]
+
+
+def _challengers(books: list[Book], reign: Promotion, as_of: datetime) -> list[Rival]:
     met = [
         book
         for book in books
@@ -53,7 +67,6 @@ def rivals_of(books: list[Book], reign: Promotion, as_of: datetime) -> list[Riva
     return [
         Rival(book, max(book.opened_at, reign.effective_from), number)
         for number, book in enumerate(sorted(met, key=lambda b: (b.opened_at, b.name)), 1)
-        if book.is_live(as_of)
     ]
 
 

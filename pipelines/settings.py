@@ -181,6 +181,11 @@ class BooksConfig(_Section):
     max_challengers: int = Field(
         5, ge=0, description="Challengers that keep a book; the oldest beyond this is retired."
     )
+    max_shadows: int = Field(
+        5,
+        ge=0,
+        description="Retired challengers of a reign that are still scored and compared by their losses.",
+    )
 
 
 class FeaturesConfig(_Section):

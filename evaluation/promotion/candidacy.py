@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+import numpy as np
+
 from evaluation.gates import Gate, Rule, gate
 from evaluation.metrics.significance import deflated_sharpe
 from evaluation.promotion.config import GateName, PromotionConfig
@@ -97,10 +99,11 @@ def _rule(name: str, evidence_bound: float, config: PromotionConfig) -> tuple[Ru
 def successor(candidates: Sequence[Candidacy]) -> Candidacy | None:
     """Return who shall be champion: of those without a failed gate the one of most evidence.
 
-    None where there is none: then the champion stays. Of equals the first in order.
+    None where there is none: then the champion stays. Of equals the first in order; one without an
+    e-value, where none is required, comes after all that have one.
     """
     able = [one for one in candidates if not one.failed]
-    return max(able, key=lambda one: one.evidence, default=None)
+    return max(able, key=lambda one: np.nan_to_num(one.evidence, nan=-1.0), default=None)
 
 
 def live_deflated_sharpe(returns: Floats, bars_per_year: float, rivals: int) -> float:

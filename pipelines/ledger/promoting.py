@@ -43,8 +43,11 @@ def promote(
         "evidence": None if evidence is None else dict(evidence),
     }
     key = id_of("promotion", effective_from, version)
-    connection.execute(sa.insert(promotions).values(promotion_id=key, **values))
-    append_audit(connection, effective_from, "promotion", told_of(values))
+    # The chain is told what was stored: JSONB has no negative zero, for one.
+    stored = connection.execute(
+        sa.insert(promotions).values(promotion_id=key, **values).returning(promotions)
+    ).one()
+    append_audit(connection, effective_from, "promotion", told_of(stored._mapping))
     return True
 
 

@@ -109,7 +109,8 @@ def _looks(context: Context, reign: Promotion, as_of: datetime) -> dict[str, Loo
     found = {}
     for (version,), frame in by_version.items():
         by_measure = {row["measure"]: row for row in frame.iter_rows(named=True)}
-        found[str(version)] = Look(by_measure["net_return"], by_measure["log_loss"])
+        if "net_return" in by_measure:
+            found[str(version)] = Look(by_measure["net_return"], by_measure["log_loss"])
     return found
 
 

@@ -20,7 +20,15 @@ from pipelines.clock import check_as_of, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.ledger import Promotion
 from pipelines.ledger.books import champion_of
-from pipelines.paired_records import NO_RECORD, Rival, after, book_record, loss_records, rivals_of
+from pipelines.paired_records import (
+    NO_RECORD,
+    Rival,
+    after,
+    book_record,
+    loss_records,
+    rivals_of,
+    shadows_of,
+)
 from pipelines.tables import COMPARISONS
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -34,8 +42,8 @@ def compare_models(context: Context, as_of: datetime) -> StepReport:
     """Compare each live challenger with the champion on what both did since they met.
 
     Net returns of their books, scaled to full size, and log losses of their scores, each with a
-    confidence sequence that may be looked at every hour. Pairs that cannot be compared get a row that
-    says why.
+    confidence sequence that may be looked at every hour. Shadows, challengers whose book was retired to
+    make room, by their losses alone. Pairs that cannot be compared get a row that says why.
 
     Reads: the ledger, scores, bars. Writes: comparisons, the rows of `as_of`.
     Re-run: finds the same rows and writes nothing.
@@ -45,8 +53,10 @@ def compare_models(context: Context, as_of: datetime) -> StepReport:
     if reign is None:
         detail: dict[str, Any] = {"comparisons": 0, "note": "no model is champion yet"}
         return StepReport("compare_models", as_of, changed=False, detail=detail)
-    rivals = rivals_of(context.ledger.books(), reign, as_of)
-    rows = list(_rows(context, reign, rivals, as_of))
+    books, most = context.ledger.books(), context.settings.books.max_shadows
+    rows = list(_rows(context, reign, rivals_of(books, reign, as_of), as_of))
+    for shadow in shadows_of(books, reign, as_of, most):
+        rows.append(_row(reign, shadow, as_of, "log_loss", _losses(context, reign, shadow, as_of)))
     frame = pl.DataFrame(rows, schema=COMPARISONS.schema)
     hour = as_of - timeframe_delta(context.settings.timeframe)
     changed = context.lake.replace(COMPARISONS, frame, start=hour, end=as_of)
@@ -66,17 +76,23 @@ def _rows(
     for rival in rivals:
         judged = {
             "net_return": _returns(context, champion, rival, as_of),
-            "log_loss": _losses(context, reign.version, rival, as_of),
+            "log_loss": _losses(context, reign, rival, as_of),
         }
         for measure, comparison in judged.items():
-            pair = {"champion": reign.version, "challenger": rival.book.model_version}
-            yield {
-                **pair,
-                "known_at": as_of,
-                "measure": measure,
-                "since": rival.since,
-                **_columns(comparison),
-            }
+            yield _row(reign, rival, as_of, measure, comparison)
+
+
+def _row(
+    reign: Promotion, rival: Rival, as_of: datetime, measure: str, comparison: Comparison
+) -> dict[str, Any]:
+    return {
+        "champion": reign.version,
+        "challenger": rival.book.model_version,
+        "known_at": as_of,
+        "measure": measure,
+        "since": rival.since,
+        **_columns(comparison),
+    }
 
 
 def _returns(context: Context, champion: Record, rival: Rival, as_of: datetime) -> Comparison:
@@ -88,10 +104,10 @@ def _returns(context: Context, champion: Record, rival: Rival, as_of: datetime) 
     return compare(after(champion, rival.since), after(challenger, rival.since), terms, config)
 
 
-def _losses(context: Context, champion: str, rival: Rival, as_of: datetime) -> Comparison:
+def _losses(context: Context, reign: Promotion, rival: Rival, as_of: datetime) -> Comparison:
     config, step = context.settings.comparison, timeframe_delta(context.settings.timeframe)
     version = str(rival.book.model_version)
-    mine, other, horizon = loss_records(context, champion, version, rival.since, as_of)
+    mine, other, horizon = loss_records(context, reign.version, version, rival.since, as_of)
     until = round(as_of.timestamp() * 1e6)
     terms = loss_terms(config, step, rival.arrival, until, horizon)
     found = compare(mine, other, terms, config)

@@ -82,7 +82,7 @@ def _decide(context: Context, reign: Promotion, mode: Mode, as_of: datetime) -> 
     changed = _write_gates(context, reign, found, as_of)
     best = successor([one.candidacy for one in found])
     decisions = [
-        _kept(reign, one, one.why_not() or "another one has more evidence")
+        _kept(reign, one, one.why_not() or "another one has as much evidence or more")
         for one in found
         if one.candidacy is not best
     ]
@@ -113,7 +113,10 @@ def _about(
     context: Context, reign: Promotion, chosen: Candidate, mode: Mode, as_of: datetime
 ) -> Decision:
     """Decide about the one who passes every gate; promotes where the mode says so."""
-    told = f"every required gate holds, e-value {chosen.candidacy.evidence:.4g}"
+    known = _evidence(chosen)
+    told = "every required gate holds, " + (
+        "without an e-value" if known is None else f"e-value {known:.4g}"
+    )
     if mode == "automatic":
         claim = Claim(
             chosen.version,

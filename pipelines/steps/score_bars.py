@@ -1,6 +1,7 @@
 """Score the newest bar with every live model."""
 
 from collections import defaultdict
+from contextlib import suppress
 from datetime import datetime
 
 import polars as pl
@@ -8,6 +9,9 @@ import polars as pl
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
+from pipelines.ledger import Book
+from pipelines.ledger.books import champion_of
+from pipelines.paired_records import shadows_of
 from pipelines.quality.refusals import without_refused
 from pipelines.tables import SCORES
 from pipelines.tracking.plan import feature_set_of
@@ -15,7 +19,7 @@ from serving.scorer import Scorer, first_needed, score_after
 
 
 def score_bars(context: Context, as_of: datetime) -> StepReport:
-    """Score every symbol's bar with the model of every live book.
+    """Score every symbol's bar with the model of every live book, and with the shadows.
 
     A symbol whose newest bar is older than `as_of` has no features at `as_of` and is not scored; nor
     is one whose volatility is not known. Hours that a model missed since its book opened are caught
@@ -32,11 +36,13 @@ def score_bars(context: Context, as_of: datetime) -> StepReport:
         changed; if the hour has bars but no features, or its features failed their check.
     """
     check_as_of(as_of, context.settings.timeframe)
+    books = context.ledger.books()
     opened = {
         book.model_version: book.opened_at
-        for book in context.ledger.live_books(as_of)
-        if book.model_version is not None
+        for book in books
+        if book.model_version is not None and book.is_live(as_of)
     }
+    opened |= _shadows(context, books, as_of)
     if not opened:
         detail = {"models": 0, "rows": 0, "note": "no book of a model is live"}
         return StepReport("score_bars", as_of, changed=False, detail=detail)
@@ -56,6 +62,20 @@ def score_bars(context: Context, as_of: datetime) -> StepReport:
         rows += scored.height
     detail = {"models": len(opened), "rows": rows}
     return StepReport("score_bars", as_of, changed=changed, detail=detail)
+
+
+def _shadows(context: Context, books: list[Book], as_of: datetime) -> dict[str, datetime]:
+    """Return the retired challengers that are scored all the same; one that cannot be stops nobody."""
+    reign = champion_of(context.ledger.promotions(), as_of)
+    if reign is None:
+        return {}
+    found = {}
+    for shadow in shadows_of(books, reign, as_of, context.settings.books.max_shadows):
+        version = str(shadow.book.model_version)
+        with suppress(ContractViolation, ValueError):
+            context.registry.load(version).check_feature_set(feature_set_of(context))
+            found[version] = shadow.book.opened_at
+    return found
 
 
 def _unscored(

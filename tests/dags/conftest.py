@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -62,12 +63,15 @@ def own_settings(server_path: Path) -> Settings:
 
 
 @pytest.fixture
-def run_dag(airflow_environment: dict[str, str], own_settings: Settings) -> Iterator[RunDag]:
-    """`run_dag(dag_id, conf, **variables)`: `dag.test()` over the home of `own_settings`."""
+def own_environment(
+    airflow_environment: dict[str, str], own_settings: Settings
+) -> Iterator[dict[str, str]]:
+    """The environment of Airflow over the home of `own_settings`, with its database migrated."""
     server = embedded_server(own_settings.home / "postgres")
     databases = open_databases(own_settings)
     environment = {
         **airflow_environment,
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": databases.airflow,
         "HOURGLASS_HOME": str(own_settings.home),
         "HOURGLASS_DATABASE_URL": databases.server,
@@ -75,10 +79,36 @@ def run_dag(airflow_environment: dict[str, str], own_settings: Settings) -> Iter
     }
     migrate = [sys.executable, "-W", "ignore", "-m", "airflow", "db", "migrate"]
     subprocess.run(migrate, env=environment, capture_output=True, timeout=240, check=True)
+    yield environment
+    server.cleanup()
+
+
+@pytest.fixture
+def run_dag(own_environment: dict[str, str]) -> RunDag:
+    """`run_dag(dag_id, conf, **variables)`: `dag.test()` over the home of `own_settings`."""
 
     def run(dag_id: str, conf: dict[str, Any], **variables: str) -> dict[str, Any]:
         words = (dag_id, json.dumps(conf))
-        return _run_script("run_dag.py", *words, environment={**environment, **variables})
+        return _run_script("run_dag.py", *words, environment={**own_environment, **variables})
 
-    yield run
-    server.cleanup()
+    return run
+
+
+@pytest.fixture
+def airflow_api(own_environment: dict[str, str], own_settings: Settings) -> Iterator[str]:
+    """Address of an API server over the same database; it may not answer yet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = ("api-server", "--apps", "core", "--workers", "1", "--port", str(port))
+    log = own_settings.home / "api-server.log"
+    with log.open("wb") as sink:
+        server = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "airflow", *words],
+            env=own_environment,
+            stdout=sink,
+            stderr=sink,
+        )
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(30)

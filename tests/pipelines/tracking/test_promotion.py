@@ -516,3 +516,45 @@ def test_watching_costs_no_row_where_nothing_happened(rivals):
     assert not watch_champion(context, NEXT).changed
     assert list_decisions(context, 9) == []
     assert watch_module.STEP == "watch_champion"
+
+
+def test_a_challenger_that_made_room_is_still_scored_and_compared_by_its_losses(rivals):
+    context = rivals()
+    for version in ("1", "2", "3"):
+        earn(context, version, noise(int(version)))
+    context.ledger.retire_book("model-3", at=AS_OF + HOUR, reason="room", decided_by="register")
+    score_bars(context, NOW)
+    scored = context.lake.read("scores", start=NOW - HOUR, end=NOW)
+    assert set(scored["model_version"]) == {"1", "2", "3"}
+    compare_models(context, NOW)
+    looks = context.lake.read("comparisons", start=NOW - HOUR, end=NOW)
+    assert sorted(looks.select("challenger", "measure").rows()) == [
+        ("2", "log_loss"), ("2", "net_return"), ("3", "log_loss"),
+    ]  # fmt: skip
+    # Outcomes of 46 hours less the horizon are known; the shadow keeps its place in the line.
+    shadow = looks.filter(pl.col("challenger") == "3").row(0, named=True)
+    assert (shadow["bars"], shadow["level"]) == (46 - 12, pytest.approx(0.3 / 6))
+    promote_model(context, NOW)
+    assert gates(context, "3") == {}
+    alone = rivals(books__max_shadows=0)
+    score_bars(alone, LATEST)
+    assert set(alone.lake.read("scores", start=LATEST - HOUR, end=LATEST)["model_version"]) == {
+        "1",
+        "2",
+    }
+
+
+def test_a_shadow_that_cannot_be_scored_stops_nobody(rivals, monkeypatch):
+    context = rivals()
+    context.ledger.retire_book("model-3", at=AS_OF + HOUR, reason="room", decided_by="register")
+    whole = context.registry.load
+
+    def load(version):
+        if version == "3":
+            raise ContractViolation("its files are gone", remedy="train again")
+        return whole(version)
+
+    monkeypatch.setattr(context.registry, "load", load)
+    score_bars(context, NOW)
+    scored = context.lake.read("scores", start=NOW - HOUR, end=NOW)
+    assert set(scored["model_version"]) == {"1", "2"}
