@@ -206,9 +206,7 @@ def beating(monkeypatch: pytest.MonkeyPatch) -> None:
         reference = read_drift_reference(context, info)
         features = context.lake.read("features", end=AS_OF).sort("known_at", "symbol")
         X = features.select(NAMES).to_numpy().astype(np.float32)
-        pulse = fit_pulse(
-            tuple(NAMES), X, bars_of(features, HOUR), bin_edges(X)[0], bars_per_day=8
-        )
+        pulse = fit_pulse(tuple(NAMES), X, bars_of(features, HOUR), bin_edges(X)[0], bars_per_day=8)
         return replace(reference, pulse=pulse)
 
     monkeypatch.setattr("pipelines.steps.pulse_drift.read_drift_reference", read)

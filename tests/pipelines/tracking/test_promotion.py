@@ -493,7 +493,7 @@ def test_a_person_promotes_and_goes_back_and_is_refused_by_name(rivals):
     with pytest.raises(ConfigError, match="has no reason"):
         change_champion(context, NOW, "promote", "2", " ", "ada")
     context.ledger.retire_book("model-2", at=NOW, reason="old", decided_by="register")
-    with pytest.raises(ConfigError, match="refused: .*retired book"):
+    with pytest.raises(ConfigError, match=r"refused: .*retired book"):
         change_champion(context, NOW, "promote", "2", *words)
     assert "refused" in {d["outcome"] for d in list_decisions(context, 9)}
 
