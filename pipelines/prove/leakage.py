@@ -180,7 +180,7 @@ def synthetic_bars(settings: Settings) -> pl.DataFrame:
         bars = market.bars(item, milli, request)
         row = np.arange(len(bars))
         hole = (row >= _OUTAGE[0]) & (row < _OUTAGE[1]) | ((row == _LONE_HOLE) & (number == 0))
-        frames.append(_as_bars(bars.take(~hole), item.symbol, settings.venue, step))
+        frames.append(as_bars(bars.take(~hole), item.symbol, settings.venue, step))
     return pl.concat(frames).sort(BARS.key)
 
 
@@ -236,7 +236,8 @@ _VALUES = (
 )  # fmt: skip
 
 
-def _as_bars(bars: "Bars", symbol: str, venue: str, step: timedelta) -> pl.DataFrame:
+def as_bars(bars: "Bars", symbol: str, venue: str, step: timedelta) -> pl.DataFrame:
+    """Return bars of the synthetic market as rows of the bars contract."""
     opened = pl.Series(bars.open_time).cast(pl.Datetime("ms", "UTC")).cast(pl.Datetime("us", "UTC"))
     values = {name: bars.values[i] for i, name in enumerate(_VALUES)}
     frame = pl.DataFrame({"open_time": opened, **values}, nan_to_null=True)

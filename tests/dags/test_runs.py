@@ -31,7 +31,7 @@ SMALL = {
     "HOURGLASS_TRAINING__SPLIT__TEST_DAYS": "4",
     "HOURGLASS_TRAINING__SPLIT__INNER_FOLDS": "2",
     "HOURGLASS_PROMOTION__REQUIRED": '["bars", "data_quality", "feature_set", "reproducible"]',
-    "HOURGLASS_PROMOTION__BARS": "3",
+    "HOURGLASS_PROMOTION__BARS": "2",
 }
 
 
