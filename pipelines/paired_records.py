@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from evaluation.forecast import PROBABILITIES
 from pipelines.clock import timeframe_delta
 from pipelines.context import Context
 from pipelines.ledger import Book, Promotion
+from pipelines.ledger.shadows import Shadow, shadows_at
 from pipelines.tables import KEY
 from training.labels import label_bars
 
@@ -42,20 +44,6 @@ def rivals_of(books: list[Book], reign: Promotion, as_of: datetime) -> list[Riva
     What a model earned before a reign began is not evidence for it: it may be why the champion, or
     the challenger, was chosen. Challengers that were retired during the reign keep their numbers.
     """
-    return [rival for rival in _challengers(books, reign, as_of) if rival.book.is_live(as_of)]
-
-
-def shadows_of(books: list[Book], reign: Promotion, as_of: datetime, most: int) -> list[Rival]:
-    """Return the challengers of a reign that trade no more, at most `most`, the latest retired first.
-
-    They go on being scored, and compared by their losses.
-    """
-    retired = [r for r in _challengers(books, reign, as_of) if not r.book.is_live(as_of)]
-    newest = sorted(retired, key=lambda r: (r.book.retired_at, r.arrival), reverse=True)
-    return newest[:most]
-
-
-def _challengers(books: list[Book], reign: Promotion, as_of: datetime) -> list[Rival]:
     met = [
         book
         for book in books
@@ -67,6 +55,30 @@ def _challengers(books: list[Book], reign: Promotion, as_of: datetime) -> list[R
     return [
         Rival(book, max(book.opened_at, reign.effective_from), number)
         for number, book in enumerate(sorted(met, key=lambda b: (b.opened_at, b.name)), 1)
+        if book.is_live(as_of)
+    ]
+
+
+class Follower(NamedTuple):
+    """A shadow of a reign: whose losses are compared, since when, and its number among them, from 1."""
+
+    version: str
+    since: datetime
+    arrival: int
+
+
+def followers_of(
+    shadows: list[Shadow], books: list[Book], reign: Promotion, as_of: datetime, most: int
+) -> list[Follower]:
+    """Return the shadows at `as_of`, oldest first, numbered among all that were one in this reign."""
+    now = shadows_at(shadows, books, as_of, most)
+    then = shadows_at(shadows, books, reign.effective_from, most)
+    later = [s for s in shadows if reign.effective_from <= s.opened_at < as_of]
+    number = {s.version: place for place, s in enumerate([*then, *later], 1)}
+    return [
+        Follower(s.version, max(s.opened_at, reign.effective_from), number[s.version])
+        for s in now
+        if s.version != reign.version
     ]
 
 

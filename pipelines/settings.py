@@ -179,12 +179,17 @@ class BooksConfig(_Section):
         ("buy_and_hold", "ema_crossover"), description="Strategies that trade beside the models."
     )
     max_challengers: int = Field(
-        5, ge=0, description="Challengers that keep a book; the oldest beyond this is retired."
+        5, ge=0, description="Challengers that have a book of their own at once."
+    )
+    challenger_days: float = Field(
+        90.0,
+        ge=0,
+        description="Days for which a challenger keeps its book, unless it has shown to be worse: evidence takes months. A new model that finds no place is a shadow.",
     )
     max_shadows: int = Field(
         5,
         ge=0,
-        description="Retired challengers of a reign that are still scored and compared by their losses.",
+        description="Newest models without a book that are scored, and compared by their losses.",
     )
 
 

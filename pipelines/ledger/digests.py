@@ -25,6 +25,8 @@ from pipelines.ledger.schema import (
     equity,
     promotions,
 )
+from pipelines.ledger.shadows import OPENED, read_shadows
+from pipelines.ledger.shadows import told_of as told_of_shadow
 
 HOUR_TRADED = "hour_traded"
 _HOURS_AT_ONCE = 500
@@ -160,4 +162,6 @@ def _decisions(connection: sa.Connection) -> list[tuple[str, datetime, dict[str,
         found.append((f"book_{event.kind}", event.effective_from, payload))
     for row in connection.execute(sa.select(promotions)):
         found.append(("promotion", row.effective_from, told_of(row._mapping)))
+    for shadow in read_shadows(connection):
+        found.append((OPENED, shadow.opened_at, told_of_shadow(shadow)))
     return found

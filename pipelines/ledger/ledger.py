@@ -42,6 +42,7 @@ from pipelines.ledger.returns import count_fills, read_curve, read_returns
 from pipelines.ledger.rights import WRITER
 from pipelines.ledger.rows import id_of
 from pipelines.ledger.schema import audit, equity
+from pipelines.ledger.shadows import Shadow, insert_shadow, read_shadows
 from pipelines.ledger.snapshot import Snapshot, replace_rows
 from pipelines.ledger.status import describe_ledger
 from serving.books import STRATEGIES
@@ -224,6 +225,16 @@ class Ledger:
         """Return the version whose role was champion at `as_of`; None before the first promotion."""
         promotion = champion_of(self.promotions(), as_of)
         return promotion.version if promotion else None
+
+    def add_shadow(self, shadow: Shadow) -> bool:
+        """Let a version be scored without a book; False if it is already."""
+        with self._write() as connection:
+            return insert_shadow(connection, shadow)
+
+    def shadows(self) -> list[Shadow]:
+        """Return every version that ever was a shadow, oldest first; see `shadows.shadows_at`."""
+        with self._read() as connection:
+            return read_shadows(connection)
 
     def last_traded_at(self) -> datetime | None:
         """Return the newest hour any book has traded."""

@@ -206,6 +206,19 @@ promotions = sa.Table(
     sa.Column("evidence", JSONB, info={"since": "0003"}),
 )
 
+# Models that are scored without a book, from the bar after `opened_at` on.
+shadows = sa.Table(
+    "shadows",
+    metadata,
+    sa.Column("shadow_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("version", sa.Text, nullable=False, unique=True),
+    sa.Column("opened_at", INSTANT, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("decided_by", sa.Text, nullable=False),
+    _stamp(),
+    info={"since": "0003"},
+)
+
 audit = sa.Table(
     "audit",
     metadata,

@@ -175,7 +175,7 @@ def _from_book(context: Context, rival: Rival, as_of: datetime) -> dict[str, flo
     years = bars_per_year(timeframe_delta(context.settings.timeframe))
     return {
         "trades": float(context.ledger.fills(rival.book.name, rival.since, as_of)),
-        "drawdown": -max_drawdown(path),
+        "drawdown": abs(max_drawdown(path)),
         "deflated_sharpe": live_deflated_sharpe(np.expm1(record.value), years, rival.arrival),
     }
 

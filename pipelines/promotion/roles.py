@@ -6,6 +6,7 @@ from pipelines.clock import format_instant, timeframe_delta
 from pipelines.context import Context
 from pipelines.errors import ContractViolation
 from pipelines.ledger import Book
+from pipelines.ledger.shadows import shadows_at
 from pipelines.tracking.plan import feature_set_of
 
 
@@ -20,13 +21,12 @@ def next_hour(context: Context, not_before: datetime) -> datetime:
 def why_it_cannot_serve(context: Context, version: str, hour: datetime) -> str | None:
     """Return why a version cannot be champion from `hour` on; None where it can.
 
-    It needs a book that trades, files that are the registered ones, the features at hand, and a
-    training that ended before.
+    It needs files that are the registered ones, the features at hand, a training that ended before, and
+    no retired book: that is never opened again.
     """
     book = book_of(context, version)
-    if book is None or book.retired_at is not None:
-        found = "has no book" if book is None else "has a retired book"
-        return f"version {version} {found}: it trades no bars"
+    if book is not None and book.retired_at is not None:
+        return f"version {version} has a retired book: it trades no bars"
     try:
         info = context.registry.version_info(version)
         context.registry.load(version)
@@ -66,5 +66,15 @@ def mirror_roles(context: Context, *, restore: bool = False) -> bool:
         champion=newest.version,
         challengers=[version for version in challengers if version is not None],
         previous=newest.previous,
+        shadows=_shadows(context),
         restore=restore,
     )
+
+
+def _shadows(context: Context) -> list[str]:
+    most, ever = context.settings.books.max_shadows, context.ledger.shadows()
+    newest = max((shadow.opened_at for shadow in ever), default=None)
+    if newest is None:
+        return []
+    after = newest + timeframe_delta(context.settings.timeframe)
+    return [shadow.version for shadow in shadows_at(ever, context.ledger.books(), after, most)]

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipelines.clock import format_instant
+from pipelines.clock import format_instant, timeframe_delta
 from pipelines.context import Context
 from pipelines.errors import ContractViolation
 from pipelines.ledger import Promotion
 from pipelines.ledger.books import Kind
+from pipelines.promotion.admission import open_book
 from pipelines.promotion.decisions import Decision
-from pipelines.promotion.roles import next_hour, why_it_cannot_serve
+from pipelines.promotion.roles import book_of, next_hour, why_it_cannot_serve
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ def succeed(context: Context, claim: Claim, not_before: datetime) -> Decision:
         refusal = f"version {claim.version} is champion already"
     if refusal is not None:
         return _refused(claim, refusal)
+    if book_of(context, claim.version) is None:
+        # A shadow, or a model whose book a kill left out: it trades from the hour in which it serves.
+        step = timeframe_delta(context.settings.timeframe)
+        open_book(context, claim.version, hour - step, claim.reason)
     try:
         context.ledger.promote(
             claim.version,

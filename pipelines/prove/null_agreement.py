@@ -94,7 +94,7 @@ def lay_beside(own: Context, config: LifeConfig, first: datetime, end: datetime)
     reigns, promotions = Reigns(books, config), []
     for day in range(1, config.days + 1):
         as_of = START + day * _DAY
-        reigns.retire(as_of)
+        reigns.admit(as_of)
         champion = reigns.reign.version
         for rival in reigns.rivals(as_of):
             _compare_look(own, champion, reigns.look(rival, as_of), as_of, found)

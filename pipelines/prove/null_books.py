@@ -60,8 +60,8 @@ class LifeConfig:
     ----------
     days, every_days, train_days : int
         Length of a life, days from one challenger to the next, and of what each is fitted on.
-    max_challengers : int
-        The oldest beyond this is retired, as `register` does.
+    max_challengers, challenger_days
+        As in `books`: a challenger without a place never trades.
     comparison, promotion, costs, risk, training, initial_cash
         As in the settings of a home.
     """
@@ -70,6 +70,7 @@ class LifeConfig:
     every_days: int
     train_days: int
     max_challengers: int
+    challenger_days: float
     comparison: ComparisonConfig
     promotion: PromotionConfig
     costs: CostConfig

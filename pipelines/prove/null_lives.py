@@ -63,6 +63,7 @@ def life_config(settings: Settings, days: int) -> LifeConfig:
         every_days=max(days // BOOKS, 1),
         train_days=train_days,
         max_challengers=settings.books.max_challengers,
+        challenger_days=settings.books.challenger_days,
         comparison=settings.comparison,
         promotion=settings.promotion.model_copy(update={"required": required}),
         costs=NO_COSTS,

@@ -68,6 +68,7 @@ def config_of(settings: Settings, config: LifeConfig) -> LifeConfig:
         config,
         days=DAYS,
         max_challengers=settings.books.max_challengers,
+        challenger_days=settings.books.challenger_days,
         comparison=settings.comparison,
         promotion=settings.promotion,
         costs=settings.costs,

@@ -13,7 +13,8 @@ import numpy as np
 
 from evaluation.comparison.blocks import block_means, differences
 from evaluation.promotion.candidacy import Candidacy, candidacy, successor
-from pipelines.ledger import Promotion
+from evaluation.promotion.places import Incumbent, makes_room
+from pipelines.ledger import Book, Promotion
 from pipelines.paired_records import NO_RECORD, Rival, rivals_of
 from pipelines.prove.null_books import STEP, LifeConfig, TradedBook
 from pipelines.prove.null_looks import Look, Pair, compared, pair_of, shown
@@ -78,19 +79,28 @@ class Reigns:
             first.opened_at + STEP, books[0].version, None, "first", "a life", "first", None
         )
 
-    def retire(self, as_of: datetime) -> None:
-        """Where a book opens, retire the oldest challengers beyond `max_challengers`, as `register` does."""
-        if all(book.opened_at != as_of for book in self._standing.values()):
-            return
-        living = [
+    def admit(self, as_of: datetime) -> None:
+        """Where a book opens, find its place as `register` does; without one it never trades."""
+        arrived = [b for b in self._standing.values() if b.opened_at == as_of]
+        present = [
             book
             for version, book in self._standing.items()
             if version not in (self.reign.version, self.reign.previous)
-            and book.opened_at <= as_of
+            and book.opened_at < as_of
             and book.retired_at is None
         ]
-        for book in living[: max(len(living) - self._config.max_challengers, 0)]:
-            self._standing[str(book.model_version)] = replace(book, retired_at=as_of)
+        for book in arrived if len(present) >= self._config.max_challengers else ():
+            leaves = self._makes_room(present, as_of) or str(book.model_version)
+            self._standing[leaves] = replace(self._standing[leaves], retired_at=as_of)
+
+    def _makes_room(self, present: Sequence[Book], as_of: datetime) -> str | None:
+        looks = {rival.book.book_id: self.look(rival, as_of) for rival in self.rivals(as_of)}
+        incumbents = [
+            Incumbent(str(book.model_version), book.opened_at, found.verdict, found.e_better or 0.0)
+            for book in present
+            if (found := looks[book.book_id].returns)
+        ]
+        return makes_room(incumbents, as_of, timedelta(days=self._config.challenger_days))
 
     def rivals(self, as_of: datetime) -> list[Rival]:
         """Return the challengers at `as_of`."""
@@ -160,7 +170,7 @@ def live(books: Sequence[TradedBook], config: LifeConfig) -> Course:
     first_days: dict[str, int] = {}
     for day in range(1, config.days + 1):
         as_of = start + day * _DAY
-        reigns.retire(as_of)
+        reigns.admit(as_of)
         if not promotions:
             for name in _verdicts(reigns, as_of, config):
                 first_days.setdefault(name, day)

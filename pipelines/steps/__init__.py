@@ -6,9 +6,10 @@ HOURLY_CHAIN = (
     "ingest_sources",
     "build_features",
     "check_features",
+    # Before the next two: they load what is live, and a version that was deleted cannot be.
+    "watch_champion",
     "pulse_drift",
     "score_bars",
-    "watch_champion",
     "trade_paper",
 )
 DAILY_CHAIN = ("close_outcomes", "compare_models", "check_drift", "promote_model")

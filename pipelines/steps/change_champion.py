@@ -1,6 +1,5 @@
 """A person promotes a version, or rolls the champion back."""
 
-import difflib
 from datetime import datetime
 
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
@@ -95,12 +94,11 @@ def _target(context: Context, action: str, version: str | None, newest: Promotio
                 remedy="promote another version by name",
             )
         return newest.previous
-    books = {book.model_version: book for book in context.ledger.books() if book.model_version}
-    if version is None or version not in books:
-        near = difflib.get_close_matches(str(version), [str(v) for v in books], n=1)
+    known = [info.version for info in context.registry.versions()]
+    if version is None or version not in known:
         raise ConfigError(
-            f"version {version!r} has no book; nothing was written",
-            remedy=f"did you mean {near[0]!r}?" if near else f"known: {', '.join(map(str, books))}",
+            f"version {version!r} is not registered; nothing was written",
+            remedy=f"known: {', '.join(known)}",
         )
     return version
 

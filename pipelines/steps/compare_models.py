@@ -22,12 +22,13 @@ from pipelines.ledger import Promotion
 from pipelines.ledger.books import champion_of
 from pipelines.paired_records import (
     NO_RECORD,
+    Follower,
     Rival,
     after,
     book_record,
+    followers_of,
     loss_records,
     rivals_of,
-    shadows_of,
 )
 from pipelines.tables import COMPARISONS
 
@@ -42,8 +43,8 @@ def compare_models(context: Context, as_of: datetime) -> StepReport:
     """Compare each live challenger with the champion on what both did since they met.
 
     Net returns of their books, scaled to full size, and log losses of their scores, each with a
-    confidence sequence that may be looked at every hour. Shadows, challengers whose book was retired to
-    make room, by their losses alone. Pairs that cannot be compared get a row that says why.
+    confidence sequence that may be looked at every hour. Shadows, models without a book, by their losses
+    alone. Pairs that cannot be compared get a row that says why.
 
     Reads: the ledger, scores, bars. Writes: comparisons, the rows of `as_of`.
     Re-run: finds the same rows and writes nothing.
@@ -55,8 +56,9 @@ def compare_models(context: Context, as_of: datetime) -> StepReport:
         return StepReport("compare_models", as_of, changed=False, detail=detail)
     books, most = context.ledger.books(), context.settings.books.max_shadows
     rows = list(_rows(context, reign, rivals_of(books, reign, as_of), as_of))
-    for shadow in shadows_of(books, reign, as_of, most):
-        rows.append(_row(reign, shadow, as_of, "log_loss", _losses(context, reign, shadow, as_of)))
+    for shadow in followers_of(context.ledger.shadows(), books, reign, as_of, most):
+        found = _losses(context, reign, shadow, as_of)
+        rows.append(_row(reign, shadow, as_of, "log_loss", found))
     frame = pl.DataFrame(rows, schema=COMPARISONS.schema)
     hour = as_of - timeframe_delta(context.settings.timeframe)
     changed = context.lake.replace(COMPARISONS, frame, start=hour, end=as_of)
@@ -74,23 +76,24 @@ def _rows(
     known = reign.version in names
     champion = book_record(context, names[reign.version], as_of) if known else NO_RECORD
     for rival in rivals:
+        follower = Follower(str(rival.book.model_version), rival.since, rival.arrival)
         judged = {
             "net_return": _returns(context, champion, rival, as_of),
-            "log_loss": _losses(context, reign, rival, as_of),
+            "log_loss": _losses(context, reign, follower, as_of),
         }
         for measure, comparison in judged.items():
-            yield _row(reign, rival, as_of, measure, comparison)
+            yield _row(reign, follower, as_of, measure, comparison)
 
 
 def _row(
-    reign: Promotion, rival: Rival, as_of: datetime, measure: str, comparison: Comparison
+    reign: Promotion, follower: Follower, as_of: datetime, measure: str, comparison: Comparison
 ) -> dict[str, Any]:
     return {
         "champion": reign.version,
-        "challenger": rival.book.model_version,
+        "challenger": follower.version,
         "known_at": as_of,
         "measure": measure,
-        "since": rival.since,
+        "since": follower.since,
         **_columns(comparison),
     }
 
@@ -104,12 +107,12 @@ def _returns(context: Context, champion: Record, rival: Rival, as_of: datetime) 
     return compare(after(champion, rival.since), after(challenger, rival.since), terms, config)
 
 
-def _losses(context: Context, reign: Promotion, rival: Rival, as_of: datetime) -> Comparison:
+def _losses(context: Context, reign: Promotion, follower: Follower, as_of: datetime) -> Comparison:
     config, step = context.settings.comparison, timeframe_delta(context.settings.timeframe)
-    version = str(rival.book.model_version)
-    mine, other, horizon = loss_records(context, reign.version, version, rival.since, as_of)
+    version, since, arrival = follower
+    mine, other, horizon = loss_records(context, reign.version, version, since, as_of)
     until = round(as_of.timestamp() * 1e6)
-    terms = loss_terms(config, step, rival.arrival, until, horizon)
+    terms = loss_terms(config, step, arrival, until, horizon)
     found = compare(mine, other, terms, config)
     return found if mine.known_at.size else replace(found, reason=_NOT_SCORED)
 

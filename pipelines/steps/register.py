@@ -1,4 +1,4 @@
-"""Make a judged model a version with a book of its own."""
+"""Make a judged model a version with a place of its own."""
 
 from datetime import datetime
 from typing import Any
@@ -7,26 +7,25 @@ from pipelines.clock import timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.ledger import Book
-from pipelines.promotion.roles import mirror_roles
+from pipelines.promotion.admission import DECIDER, admit, open_book, retire
+from pipelines.promotion.roles import book_of, mirror_roles
 from pipelines.tracking.card import CARD_FILE
 from pipelines.tracking.plan import TrainingPlan, feature_set_of, load_plan, run_of
 
-_DECIDER = "register"
 VERDICTS = ("gate.", "gates.failed", "unfit")
 """Beginnings of the tags of a judged run that its version carries, too."""
 
 
 def register(context: Context, as_of: datetime, training_id: str) -> StepReport:
-    """Register the training's model and open its book; the first model of all becomes champion.
+    """Register the training's model and give it its place; the first model of all becomes champion.
 
-    The book trades from the first bar after `as_of`. Where more challengers than
-    `books.max_challengers` have a book, the oldest are retired, but not the previous champion, who may
-    have to serve again, and so is every model of a feature set that is no longer built. The ledger
-    decides, the registry's aliases follow it.
+    A challenger's book trades from the first bar after `as_of`; where no place is free the model is a
+    shadow, scored without a book (see `admit`). Every model of a feature set that is no longer built is
+    retired. The ledger decides, the registry's aliases follow it.
 
     Reads: the judged training.
-    Writes: the model version with its card and tags; the ledger (book, promotion, retirements); the
-    aliases; closes the parent run.
+    Writes: the model version with its card and tags; the ledger (book or shadow, promotion,
+    retirements); the aliases; closes the parent run.
     Re-run: finds the version by the training and changes nothing; what a kill left out is added.
     """
     registry = context.registry
@@ -44,50 +43,33 @@ def register(context: Context, as_of: datetime, training_id: str) -> StepReport:
     version = registry.register(training_id, verdicts)
     card = registry.tracking.read_text(run.info.run_id, CARD_FILE)
     registry.describe(version, card, verdicts)
-    champion, retired = _open_book(context, plan, version)
+    champion, retired = _take_place(context, plan, version)
     registry.tracking.log(run.info.run_id, tags={"model_version": version})
     registry.tracking.finish(run.info.run_id)
-    detail |= {"version": version, "champion": champion, "retired_books": retired}
+    book = book_of(context, version)
+    detail |= {"version": version, "book": book and book.name}
+    detail |= {"champion": champion, "retired_books": retired}
     return StepReport("register", as_of, changed=True, detail=detail)
 
 
-def _open_book(context: Context, plan: TrainingPlan, version: str) -> tuple[str, list[str]]:
-    """Open the version's book, promote it if it is the first, retire what is too many."""
-    ledger = context.ledger
-    ledger.open_book(
-        f"model-{version}",
-        strategy="model",
-        model_version=version,
-        opened_at=plan.as_of,
-        initial_cash=context.settings.books.initial_cash,
-        reason=f"registered by training {plan.training_id}",
-        decided_by=_DECIDER,
-    )
-    first_bar = plan.as_of + timeframe_delta(context.settings.timeframe)
+def _take_place(context: Context, plan: TrainingPlan, version: str) -> tuple[str, list[str]]:
+    """Give the version its place, promote it if it is the first; return the champion and who left."""
+    ledger, reason = context.ledger, f"registered by training {plan.training_id}"
+    superseded = _supersede(context, plan, version, reason) if ledger.promotions() else []
+    retired = admit(context, version, plan.as_of, reason)
     if not ledger.promotions():
         ledger.promote(
             version,
-            effective_from=first_bar,
+            effective_from=plan.as_of + timeframe_delta(context.settings.timeframe),
             kind="first",
             reason="first model: there was no champion before it",
-            decided_by=_DECIDER,
+            decided_by=DECIDER,
         )
-    superseded = _supersede(context, plan, version)
-    newest = ledger.promotions()[-1]
-    living = [b for b in ledger.books() if b.model_version and b.retired_at is None]
-    challengers = sorted(
-        (b for b in living if b.model_version not in (newest.version, newest.previous)),
-        key=lambda b: (b.opened_at, int(b.model_version or 0)),
-    )
-    keep = context.settings.books.max_challengers
-    surplus = challengers[: max(len(challengers) - keep, 0)]
-    for book in surplus:
-        _retire(context, book, plan, f"more than {keep} challengers; this was the oldest")
     mirror_roles(context)
-    return newest.version, [book.name for book in (*superseded, *surplus)]
+    return ledger.promotions()[-1].version, [book.name for book in (*superseded, *retired)]
 
 
-def _supersede(context: Context, plan: TrainingPlan, version: str) -> list[Book]:
+def _supersede(context: Context, plan: TrainingPlan, version: str, reason: str) -> list[Book]:
     """Retire the models whose feature set the lake no longer holds; the new one succeeds a champion.
 
     Nothing can be scored with such a model, and one that cannot be scored stops the hourly chain.
@@ -105,6 +87,7 @@ def _supersede(context: Context, plan: TrainingPlan, version: str) -> list[Book]
     ]
     champion = context.ledger.promotions()[-1]
     if champion.version in {book.model_version for book in gone}:
+        open_book(context, version, plan.as_of, reason)
         step = timeframe_delta(context.settings.timeframe)
         traded = context.ledger.last_traded_at() or plan.as_of
         context.ledger.promote(
@@ -113,18 +96,8 @@ def _supersede(context: Context, plan: TrainingPlan, version: str) -> list[Book]
             kind="succession",
             succeeding=champion.version,
             reason=f"the feature set of version {champion.version} is no longer built",
-            decided_by=_DECIDER,
+            decided_by=DECIDER,
         )
     for book in gone:
-        _retire(context, book, plan, "its feature set is no longer built")
+        retire(context, book, plan.as_of, "its feature set is no longer built")
     return gone
-
-
-def _retire(context: Context, book: Book, plan: TrainingPlan, reason: str) -> None:
-    traded = context.ledger.last_traded_at()
-    context.ledger.retire_book(
-        book.name,
-        at=max(plan.as_of, traded or plan.as_of),
-        reason=reason,
-        decided_by=_DECIDER,
-    )

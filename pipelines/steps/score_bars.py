@@ -10,8 +10,7 @@ from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.ledger import Book
-from pipelines.ledger.books import champion_of
-from pipelines.paired_records import shadows_of
+from pipelines.ledger.shadows import shadows_at
 from pipelines.quality.refusals import without_refused
 from pipelines.tables import SCORES
 from pipelines.tracking.plan import feature_set_of
@@ -65,16 +64,12 @@ def score_bars(context: Context, as_of: datetime) -> StepReport:
 
 
 def _shadows(context: Context, books: list[Book], as_of: datetime) -> dict[str, datetime]:
-    """Return the retired challengers that are scored all the same; one that cannot be stops nobody."""
-    reign = champion_of(context.ledger.promotions(), as_of)
-    if reign is None:
-        return {}
-    found = {}
-    for shadow in shadows_of(books, reign, as_of, context.settings.books.max_shadows):
-        version = str(shadow.book.model_version)
+    """Return the models that are scored without a book; one that cannot be scored stops nobody."""
+    most, found = context.settings.books.max_shadows, {}
+    for shadow in shadows_at(context.ledger.shadows(), books, as_of, most):
         with suppress(ContractViolation, ValueError):
-            context.registry.load(version).check_feature_set(feature_set_of(context))
-            found[version] = shadow.book.opened_at
+            context.registry.load(shadow.version).check_feature_set(feature_set_of(context))
+            found[shadow.version] = shadow.opened_at
     return found
 
 

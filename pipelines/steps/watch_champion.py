@@ -1,4 +1,4 @@
-"""Look after the champion before the hour is traded: moved by a person, or beyond a guardrail."""
+"""Look after the champion before the hour is scored: moved or deleted by a person, or beyond a guardrail."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -11,13 +11,13 @@ from pipelines.context import Context, StepReport
 from pipelines.ledger import Promotion
 from pipelines.ledger.books import champion_of
 from pipelines.promotion.decisions import Decision, write_decisions
+from pipelines.promotion.departures import IN_MLFLOW, follow_deletions
 from pipelines.promotion.guardrails import GUARD, as_rollback, book_breach, roll_back
 from pipelines.promotion.roles import mirror_roles
 from pipelines.promotion.succession import Claim, granted, succeed
 from pipelines.tables import DECISIONS
 
 STEP = "watch_champion"
-_IN_MLFLOW = "a person, in MLflow"
 _DAY = timedelta(days=1)
 
 
@@ -25,23 +25,30 @@ def watch_champion(context: Context, as_of: datetime) -> StepReport:
     """Follow an alias that was moved by hand; roll a champion back that broke a guardrail.
 
     Either holds from this hour on, or from the next one that no book has traded. An alias that names
-    what cannot serve is put back, with the reason.
+    what cannot serve is put back, with the reason. The book of a version that was deleted in MLflow is
+    retired; a champion that was is succeeded.
 
-    Reads: the ledger, the registry, earlier decisions. Writes: the ledger (promotions, audit), decisions
-    (the rows of `as_of`, where there are any), aliases and tags in MLflow.
+    Reads: the ledger, the registry, earlier decisions. Writes: the ledger (promotions, retirements,
+    audit), decisions (the rows of `as_of`, where there are any), aliases and tags in MLflow.
     Re-run: finds roles and aliases in agreement and writes nothing.
+
+    Raises
+    ------
+    ContractViolation
+        If the registry has none of the versions that trade.
     """
     check_as_of(as_of, context.settings.timeframe)
     promotions = context.ledger.promotions()
     if not promotions:
         detail: dict[str, Any] = {"champion": None, "note": "no model is champion yet"}
         return StepReport(STEP, as_of, changed=False, detail=detail)
+    decisions = _unwritten(context, promotions[-1], as_of) + follow_deletions(context, as_of)
+    promotions = context.ledger.promotions()
     newest = promotions[-1]
     target, moved = context.registry.champion_alias(newest.version)
-    decisions = _unwritten(context, newest, as_of)
     if moved and target is not None:
         decisions += _follow(context, newest, target, as_of)
-    elif target != newest.version and not decisions:
+    elif target != newest.version and not decisions and _exists(context, newest):
         decisions.append(_repair(newest))
     if not decisions and newest == champion_of(promotions, as_of):
         decisions = _guard(context, promotions, as_of)
@@ -55,7 +62,7 @@ def watch_champion(context: Context, as_of: datetime) -> StepReport:
 
 def _unwritten(context: Context, newest: Promotion, as_of: datetime) -> list[Decision]:
     """Return the decision of a run that was killed between the ledger and its row."""
-    if newest.decided_by not in (GUARD, _IN_MLFLOW) or newest.effective_from < as_of:
+    if newest.decided_by not in (GUARD, IN_MLFLOW) or newest.effective_from < as_of:
         return []
     rows = context.lake.read(DECISIONS.name, end=newest.effective_from)
     of_it = pl.col("effective_from") == newest.effective_from
@@ -71,9 +78,13 @@ def _follow(context: Context, newest: Promotion, target: str, as_of: datetime) -
         succeeding=newest.version,
         kind="alias",
         reason=f"the alias champion was moved from version {newest.version} to {target}",
-        decided_by=_IN_MLFLOW,
+        decided_by=IN_MLFLOW,
     )
     return [succeed(context, claim, as_of)]
+
+
+def _exists(context: Context, newest: Promotion) -> bool:
+    return newest.version in {info.version for info in context.registry.versions()}
 
 
 def _repair(newest: Promotion) -> Decision:

@@ -238,16 +238,21 @@ class Registry:
         champion: str | None,
         challengers: Sequence[str] = (),
         previous: str | None = None,
+        shadows: Sequence[str] = (),
         restore: bool = False,
     ) -> bool:
         """Make the aliases and the `role` tags say what the ledger says; False if they already do.
 
-        The alias `challenger` is the newest of `challengers`; all of them carry the role. The alias
-        `champion` is left where a person has moved it, unless `restore`.
+        The alias `challenger` is the newest of `challengers`; all of them carry the role, as
+        `shadows` carry theirs. The alias `champion` is left where a person has moved it, unless `restore`. A version that was deleted
+        has no alias.
         """
         client = self.tracking.client
         newest = max(challengers, key=int, default=None)
-        wanted = dict(zip(ALIASES, (champion, newest, previous), strict=True))
+        versions = self.versions()
+        known = {info.version for info in versions}
+        targets = (v if v in known else None for v in (champion, newest, previous))
+        wanted = dict(zip(ALIASES, targets, strict=True))
         standing, mirrored = self._aliases()
         if not restore and _is_moved(standing.get(CHAMPION), champion, mirrored):
             wanted[CHAMPION] = standing[CHAMPION]
@@ -259,10 +264,10 @@ class Registry:
         # Written after the alias: what stands otherwise was then moved by somebody else.
         if champion is not None and wanted[CHAMPION] == champion != mirrored:
             client.set_registered_model_tag(self.name, _MIRRORED, champion)
-        roles = dict.fromkeys(challengers, "challenger")
+        roles = dict.fromkeys(shadows, "shadow") | dict.fromkeys(challengers, "challenger")
         roles |= {v: role for role, v in (("previous", previous), ("champion", champion)) if v}
         changed = {a: t for a, t in wanted.items() if t} != standing
-        for info in self.versions():
+        for info in versions:
             role = roles.get(info.version, "retired")
             if info.tags.get("role") != role:
                 client.set_model_version_tag(self.name, info.version, "role", role)

@@ -71,6 +71,11 @@ def test_of_those_who_pass_the_one_of_most_evidence_succeeds() -> None:
     chosen = successor([*passed, failed])
     assert chosen is not None
     assert chosen.version == "3"
+    unknown = candidacy(
+        "5", SHOWN | {"evidence": math.nan}, BOUND, PromotionConfig(required=("bars",))
+    )
+    assert successor([unknown, *passed]) == passed[1]
+    assert successor([unknown]) == unknown
     assert successor([failed]) is None
     assert successor([]) is None
 

@@ -28,6 +28,7 @@ def config() -> LifeConfig:
     return replace(
         life_config(load_settings({}, environ={}), DAYS),
         max_challengers=2,
+        challenger_days=0.0,
         comparison=ComparisonConfig(level=0.4, bootstrap_paths=100),
         promotion=PromotionConfig(required=LIVE_GATES, bars=240, trades=2),
     )
@@ -56,7 +57,7 @@ def book(config: LifeConfig) -> Callable[..., TradedBook]:
 def lived(books: Sequence[TradedBook], config: LifeConfig, until: int) -> Reigns:
     reigns = Reigns(books, config)
     for day in range(1, until + 1):
-        reigns.retire(START + day * DAY)
+        reigns.admit(START + day * DAY)
         reigns.decide(START + day * DAY)
     return reigns
 
@@ -124,12 +125,15 @@ def test_a_gate_that_fails_keeps_the_champion(
     assert course.better_day is not None
 
 
-def test_the_oldest_challenger_makes_room_but_neither_champion_does(
+def test_the_challenger_of_least_evidence_makes_room_once_it_had_its_time(
     config: LifeConfig, book: Callable[..., TradedBook]
 ) -> None:
     books = [book(1, 0, 0.0), *(book(version, 10 * version, 0.0) for version in (2, 3, 4))]
     rivals = lived(books, config, 41).rivals(START + 41 * DAY)
-    assert [(r.book.model_version, r.arrival) for r in rivals] == [("3", 2), ("4", 3)]
+    assert [(r.book.model_version, r.arrival) for r in rivals] == [("2", 1), ("4", 3)]
+    patient = replace(config, challenger_days=21.0)
+    rivals = lived(books, patient, 41).rivals(START + 41 * DAY)
+    assert [(r.book.model_version, r.arrival) for r in rivals] == [("2", 1), ("3", 2)]
 
 
 def test_the_t_statistic_is_the_textbook_one() -> None:

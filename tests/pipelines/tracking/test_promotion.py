@@ -12,7 +12,9 @@ import sqlalchemy as sa
 
 from pipelines.errors import ConfigError, ContractViolation
 from pipelines.ledger.schema import equity, fills, orders
+from pipelines.ledger.shadows import Shadow
 from pipelines.promotion import succession
+from pipelines.promotion.admission import admit
 from pipelines.promotion_list import list_decisions, list_promotions
 from pipelines.steps import promote_model as promote_module
 from pipelines.steps import watch_champion as watch_module
@@ -47,6 +49,9 @@ SMALL = {
         "calibrated", "data_quality", "feature_set", "reproducible",
     ],
 }  # fmt: skip
+LEDGER = (
+    "promotions", "shadows", "audit", "equity", "fills", "orders", "book_events", "books",
+)  # fmt: skip
 _FLAT = state_to_json(new_state(0, Decimal(100_000)), ())
 
 
@@ -59,15 +64,19 @@ def registered(watched):
     """A trained home with two more versions of the same model."""
     world, _ = watched
     with world.open() as context:
-        registry = context.registry
-        info = registry.version_info("1")
-        scorer = registry.load("1")
-        example = np.zeros((2, len(scorer.feature_names)), np.float32)
-        for copy in ("a", "b"):
-            training = info.training_id[:-1] + copy
-            registry.log_model(info.run_id, training, scorer, example=example, tags=info.tags)
-            registry.register(training, {})
+        for ending in ("a", "b"):
+            register_again(context, ending)
     return world
+
+
+def register_again(context, ending):
+    """Register the model of version 1 once more."""
+    registry = context.registry
+    info, scorer = registry.version_info("1"), registry.load("1")
+    example = np.zeros((2, len(scorer.feature_names)), np.float32)
+    training = info.training_id[:-1] + ending
+    registry.log_model(info.run_id, training, scorer, example=example, tags=info.tags)
+    return registry.register(training, {})
 
 
 @pytest.fixture
@@ -95,12 +104,12 @@ def rivals(registered, tmp_path):
         context.close()
 
 
-def empty(context):
+def empty(context, *tables):
     engine = sa.create_engine(context.databases.ledger, poolclass=sa.NullPool)
     assert context.ledger
     with engine.begin() as connection:
         connection.execute(sa.text("SET session_replication_role = replica"))
-        for table in ("promotions", "audit", "equity", "fills", "orders", "book_events", "books"):
+        for table in tables or LEDGER:
             connection.execute(sa.text(f"DELETE FROM {table}"))
     engine.dispose()
 
@@ -159,10 +168,10 @@ def noise(seed, mean=0.0, hours=46):
     return np.random.default_rng(seed).normal(mean, 0.001, hours)
 
 
-def a_better_second(context):
-    """Version 2 earns more on every hour, 3 does not; all scored, all compared."""
-    for version, mean in (("1", 0.0), ("2", 0.004), ("3", 0.0)):
-        earn(context, version, noise(int(version), mean))
+def a_better_second(context, versions=("1", "2", "3")):
+    """Version 2 earns more on every hour, the others do not; all scored, all compared."""
+    for version in versions:
+        earn(context, version, noise(int(version), 0.004 if version == "2" else 0.0))
     score_bars(context, NOW)
     compare_models(context, NOW)
 
@@ -488,7 +497,7 @@ def test_a_person_promotes_and_goes_back_and_is_refused_by_name(rivals):
     assert kinds == [("1", "first", "register"), ("3", "hand", "ada"), ("1", "rollback", "ada")]
     (then,) = list_promotions(context, NEXT)
     assert then["version"] == "3"
-    with pytest.raises(ConfigError, match="version '9' has no book"):
+    with pytest.raises(ConfigError, match="version '9' is not registered"):
         change_champion(context, NOW, "promote", "9", *words)
     with pytest.raises(ConfigError, match="has no reason"):
         change_champion(context, NOW, "promote", "2", " ", "ada")
@@ -518,11 +527,19 @@ def test_watching_costs_no_row_where_nothing_happened(rivals):
     assert watch_module.STEP == "watch_champion"
 
 
-def test_a_challenger_that_made_room_is_still_scored_and_compared_by_its_losses(rivals):
+def shadow(context, version, opened_at=AS_OF):
+    """Let a version have no book but that it is scored."""
+    empty(context, "books")
+    for other in {"1", "2", "3"} - {version}:
+        open_book(context, other)
+    context.ledger.add_shadow(Shadow(version, opened_at, "no place", "register"))
+
+
+def test_a_shadow_is_scored_and_compared_by_its_losses_alone(rivals):
     context = rivals()
-    for version in ("1", "2", "3"):
+    shadow(context, "3")
+    for version in ("1", "2"):
         earn(context, version, noise(int(version)))
-    context.ledger.retire_book("model-3", at=AS_OF + HOUR, reason="room", decided_by="register")
     score_bars(context, NOW)
     scored = context.lake.read("scores", start=NOW - HOUR, end=NOW)
     assert set(scored["model_version"]) == {"1", "2", "3"}
@@ -531,22 +548,20 @@ def test_a_challenger_that_made_room_is_still_scored_and_compared_by_its_losses(
     assert sorted(looks.select("challenger", "measure").rows()) == [
         ("2", "log_loss"), ("2", "net_return"), ("3", "log_loss"),
     ]  # fmt: skip
-    # Outcomes of 46 hours less the horizon are known; the shadow keeps its place in the line.
-    shadow = looks.filter(pl.col("challenger") == "3").row(0, named=True)
-    assert (shadow["bars"], shadow["level"]) == (46 - 12, pytest.approx(0.3 / 6))
+    # Outcomes of 46 hours less the horizon are known; it is the first shadow of the reign.
+    row = looks.filter(pl.col("challenger") == "3").row(0, named=True)
+    assert (row["bars"], row["level"]) == (46 - 12, pytest.approx(0.3 / 2))
     promote_model(context, NOW)
     assert gates(context, "3") == {}
     alone = rivals(books__max_shadows=0)
     score_bars(alone, LATEST)
-    assert set(alone.lake.read("scores", start=LATEST - HOUR, end=LATEST)["model_version"]) == {
-        "1",
-        "2",
-    }
+    newest = alone.lake.read("scores", start=LATEST - HOUR, end=LATEST)
+    assert set(newest["model_version"]) == {"1", "2"}
 
 
 def test_a_shadow_that_cannot_be_scored_stops_nobody(rivals, monkeypatch):
     context = rivals()
-    context.ledger.retire_book("model-3", at=AS_OF + HOUR, reason="room", decided_by="register")
+    shadow(context, "3")
     whole = context.registry.load
 
     def load(version):
@@ -558,3 +573,93 @@ def test_a_shadow_that_cannot_be_scored_stops_nobody(rivals, monkeypatch):
     score_bars(context, NOW)
     scored = context.lake.read("scores", start=NOW - HOUR, end=NOW)
     assert set(scored["model_version"]) == {"1", "2"}
+
+
+def test_a_shadow_that_a_person_promotes_has_a_book_from_that_hour_on(rivals):
+    context = rivals()
+    shadow(context, "3")
+    earn(context, "1", noise(1))
+    change_champion(context, NOW, "promote", "3", "the newest data", "ada")
+    book = next(b for b in context.ledger.books() if b.model_version == "3")
+    assert book.opened_at == NOW
+    assert context.ledger.champion_at(NEXT) == "3"
+    assert not change_champion(context, NOW, "promote", "3", "the newest data", "ada").changed
+    roles = {v.version: v.tags["role"] for v in context.registry.versions()}
+    assert roles == {"1": "previous", "2": "challenger", "3": "champion"}
+
+
+def test_a_new_model_waits_for_evidence_to_be_gathered_and_then_takes_the_weakest_place(rivals):
+    context = rivals(books__max_challengers=1)
+    empty(context, "books")
+    for version in ("1", "2"):
+        open_book(context, version)
+    a_better_second(context, versions=("1", "2"))
+    assert admit(context, "3", NOW, "registered") == []
+    (standing,) = context.ledger.shadows()
+    assert standing.version == "3"
+    assert admit(context, "3", NOW, "registered") == []
+    assert len(context.ledger.shadows()) == 1
+    brisk = rivals(books__max_challengers=1, books__challenger_days=1.0)
+    assert [book.name for book in admit(brisk, "3", NOW, "registered")] == ["model-2"]
+    assert [b.name for b in brisk.ledger.live_books(NEXT)] == ["model-1", "model-3"]
+    assert admit(brisk, "3", NOW, "registered") == []
+
+
+def test_the_book_of_a_deleted_version_is_retired_and_a_champion_among_them_succeeded(rivals):
+    context = rivals()
+    champion, other = (register_again(context, ending) for ending in ("c", "d"))
+    for version in (champion, other):
+        open_book(context, version)
+    earn(context, "1", noise(1))
+    context.ledger.promote(
+        champion, effective_from=AS_OF + HOUR, kind="hand", reason="r", decided_by="ada"
+    )
+    for version in (champion, other):
+        context.registry.tracking.client.delete_model_version(context.registry.name, version)
+    watch_champion(context, NEXT)
+    assert history(context)[-1] == ("1", champion, "succession", NEXT)
+    said = {d["version"]: (d["outcome"], d["reason"]) for d in list_decisions(context, 9)}
+    assert said == {
+        "1": (
+            "promoted",
+            f"version {champion} was deleted in MLflow; it serves from 2024-02-01T23:00Z",
+        ),
+        other: ("kept", f"version {other} was deleted in MLflow; its book is retired"),
+    }
+    retired = {b.model_version: b.retired_at for b in context.ledger.books() if b.retired_at}
+    assert retired == {champion: NOW, other: NOW}
+    assert context.registry.champion_alias("1") == ("1", False)
+    before = everything(context)
+    assert not watch_champion(context, NEXT).changed
+    assert everything(context) == before
+    # The champion before it is gone, and names nobody in MLflow.
+    assert (
+        "previous"
+        not in context.registry.tracking.client.get_registered_model(context.registry.name).aliases
+    )
+    score_bars(context, NEXT)
+
+
+def test_a_registry_without_any_of_the_versions_that_trade_is_the_wrong_one(rivals):
+    context = rivals()
+    wrong = rivals(mlflow__registered_model="another")
+    with pytest.raises(ContractViolation, match=r"has none of the versions that trade \(1, 2, 3\)"):
+        watch_champion(wrong, NEXT)
+    assert [book for book in context.ledger.books() if book.retired_at] == []
+
+
+def test_a_proposal_without_a_comparison_says_why_and_which_gates_are_not_required(rivals):
+    context = rivals(promotion__required=["bars"])
+    earn(context, "1", noise(1), trades=False)
+    earn(context, "2", noise(2))
+    compare_models(context, NOW)
+    report = promote_model(context, NOW, "approve")
+    assert report.detail["outcome"] == "proposed"
+    text = report.detail["proposal"]
+    assert "How much more it earns is not known: the champion's book has no trades." in text
+    assert (
+        "| evidence | unknown | at least 6.667 | failed, not required "
+        "| the champion's book has no trades |"
+    ) in text
+    said = {d["version"]: d["reason"] for d in report.detail["decisions"]}
+    assert said["2"] == "every required gate holds, without an e-value; a person is asked"

@@ -16,14 +16,15 @@ class Killed(BaseException):
 
 
 @pytest.mark.slow
-def test_later_models_are_challengers_and_the_oldest_beyond_the_limit_is_retired(world):
-    with world.open(books__max_challengers=1) as context:
+def test_later_models_are_challengers_and_the_one_that_had_its_time_makes_room(world):
+    with world.open(books__max_challengers=1, books__challenger_days=0) as context:
         for hours in (3, 2, 1):
             report = train(context, AS_OF - hours * HOUR)
         assert report.detail["champion"] == "1"
         assert report.detail["retired_books"] == ["model-2"]
         books = {book.name: book for book in context.ledger.books()}
         assert books["model-2"].retired_at == AS_OF - HOUR
+        assert report.detail["book"] == "model-3"
         assert books["model-1"].retired_at is books["model-3"].retired_at is None
         assert [p.version for p in context.ledger.promotions()] == ["1"]
         roles = {v.version: v.tags["role"] for v in context.registry.versions()}
@@ -34,6 +35,17 @@ def test_later_models_are_challengers_and_the_oldest_beyond_the_limit_is_retired
         live = context.ledger.live_books(AS_OF)
         assert sorted(book.name for book in live) == ["model-1", "model-3"]
         assert not train(context, AS_OF - HOUR).changed
+        assert context.ledger.shadows() == []
+    with world.open(books__max_challengers=1) as context:
+        report = train(context, AS_OF)
+        assert (report.detail["book"], report.detail["retired_books"]) == (None, [])
+        (shadow,) = context.ledger.shadows()
+        assert (shadow.version, shadow.opened_at) == ("4", AS_OF)
+        assert "no place: 1 challengers keep their books for 90 days" in shadow.reason
+        roles = {v.version: v.tags["role"] for v in context.registry.versions()}
+        assert roles == {"1": "champion", "2": "retired", "3": "challenger", "4": "shadow"}
+        assert not train(context, AS_OF).changed
+        assert context.ledger.verify() == []
 
 
 def test_what_a_kill_left_out_of_a_registration_is_added(world, monkeypatch):
@@ -43,7 +55,7 @@ def test_what_a_kill_left_out_of_a_registration_is_added(world, monkeypatch):
         raise Killed
 
     with world.open() as context, monkeypatch.context() as patch:
-        patch.setattr(register_module, "_open_book", killed)
+        patch.setattr(register_module, "_take_place", killed)
         with pytest.raises(Killed):
             train(context, AS_OF)
     with world.open() as context:
