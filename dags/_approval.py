@@ -28,8 +28,10 @@ def settle_promotion(report, answer):
     Reads: the proposal, the answer. Writes: decisions, the ledger, aliases in MLflow.
     Re-run: finds the answer done.
     """
+    from pipelines.steps.settle_promotion import NOBODY
+
     who = answer["responded_by_user"] or {}
-    decided_by = who.get("name") or who.get("id") or "nobody answered in time"
+    decided_by = who.get("name") or who.get("id") or NOBODY
     (chosen,) = answer["chosen_options"]
     return run_step("settle_promotion", as_of(), report["version"], chosen, decided_by)
 

@@ -76,7 +76,7 @@ def _decide(
 ) -> Decision:
     champion, version = proposal["champion"], proposal["version"]
     if answer == REJECT:
-        reason = f"rejected by {decided_by}"
+        reason = NOBODY if decided_by == NOBODY else f"rejected by {decided_by}"
         return Decision(
             "rejected", champion, version, reason, decided_by, evidence=proposal["evidence"]
         )

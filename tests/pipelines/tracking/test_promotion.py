@@ -22,7 +22,7 @@ from pipelines.steps.change_champion import change_champion
 from pipelines.steps.compare_models import compare_models
 from pipelines.steps.promote_model import promote_model
 from pipelines.steps.score_bars import score_bars
-from pipelines.steps.settle_promotion import settle_promotion
+from pipelines.steps.settle_promotion import NOBODY, settle_promotion
 from pipelines.steps.watch_champion import watch_champion
 from pipelines.tables import DRIFT
 from serving.state import new_state, state_to_json
@@ -648,7 +648,7 @@ def test_a_registry_without_any_of_the_versions_that_trade_is_the_wrong_one(riva
     assert [book for book in context.ledger.books() if book.retired_at] == []
 
 
-def test_a_proposal_without_a_comparison_says_why_and_which_gates_are_not_required(rivals):
+def test_a_proposal_without_a_comparison_says_why_and_silence_rejects_it(rivals):
     context = rivals(promotion__required=["bars"])
     earn(context, "1", noise(1), trades=False)
     earn(context, "2", noise(2))
@@ -658,8 +658,10 @@ def test_a_proposal_without_a_comparison_says_why_and_which_gates_are_not_requir
     text = report.detail["proposal"]
     assert "How much more it earns is not known: the champion's book has no trades." in text
     assert (
-        "| evidence | unknown | at least 6.667 | failed, not required "
+        "| evidence | unknown | at least 13.33 | failed, not required "
         "| the champion's book has no trades |"
     ) in text
     said = {d["version"]: d["reason"] for d in report.detail["decisions"]}
     assert said["2"] == "every required gate holds, without an e-value; a person is asked"
+    answer = settle_promotion(context, NOW, "2", "Reject", NOBODY)
+    assert answer.detail["reason"] == "nobody answered in time"
