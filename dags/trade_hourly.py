@@ -1,7 +1,8 @@
 """### The hour: from the exchange to the paper ledger.
 
-Ingests the bar that has just closed, checks it, builds its features, checks those, feels the pulse of drift, scores
-with the champion and every challenger, and trades each paper book. One run an hour, never two at once.
+Ingests the bar that has just closed, checks it, builds its features, checks those, looks after the champion, feels the
+pulse of drift, scores with the champion and every challenger, and trades each paper book. One run an hour, never two
+at once.
 
 **Run it by hand** with *Trigger* and an instant; running an hour again changes nothing.
 
@@ -9,8 +10,9 @@ with the champion and every challenger, and trades each paper book. One run an h
 exchange does not answer; wait, then clear the task. `check_bars` or `check_features`: the data broke a
 contract and nothing was published; look at the `quality` and `quarantine` tables, and clear the run once the
 venue has restated. `pulse_drift`, `request_retraining`: clear the task; an alarm is a row and no failure.
-`score_bars`: no model, or one of another feature set; run `retrain_daily`. `trade_paper`: the ledger refused;
-`hourglass status` says whether it balances. Missed hours are caught up with `hourglass replay --start --end`.
+`watch_champion`: MLflow has none of the versions that trade; look where it points. `score_bars`: no model, or one
+of another feature set; run `retrain_daily`. `trade_paper`: the ledger refused; `hourglass status` says whether it
+balances. Missed hours are caught up with `hourglass replay --start --end`.
 """
 
 from datetime import datetime

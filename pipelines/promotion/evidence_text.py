@@ -46,7 +46,7 @@ def _difference(row: Mapping[str, Any]) -> str:
     if row["mean_difference"] is None:
         return f"How much more it earns is not known: {row['reason']}."
     return (
-        f"It earned {row['mean_difference']:+.1%} more a year (log return, at full size), between "
+        f"Against the champion it earned {row['mean_difference']:+.1%} a year (log return, at full size), between "
         f"{_share(row['lower'])} and {_share(row['upper'])} at level {row['level']:.3g}, whenever one looks."
     )
 
