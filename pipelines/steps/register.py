@@ -70,21 +70,16 @@ def _take_place(context: Context, plan: TrainingPlan, version: str) -> tuple[str
 
 
 def _supersede(context: Context, plan: TrainingPlan, version: str, reason: str) -> list[Book]:
-    """Retire the models whose feature set the lake no longer holds; the new one succeeds a champion.
+    """Retire the models that cannot be scored any more; the new one succeeds a champion among them.
 
-    Nothing can be scored with such a model, and one that cannot be scored stops the hourly chain.
+    Their feature set is no longer built, or they were deleted. One of them would stop the hourly chain.
     """
     current = feature_set_of(context)
     if plan.feature_set != current:
         return []
-    info = context.registry.version_info
-    gone = [
-        book
-        for book in context.ledger.books()
-        if book.model_version
-        and book.retired_at is None
-        and info(book.model_version).feature_set != current
-    ]
+    live = [b for b in context.ledger.books() if b.model_version and b.retired_at is None]
+    why = {book.name: _why_gone(context, str(book.model_version), current) for book in live}
+    gone = [book for book in live if why[book.name]]
     champion = context.ledger.promotions()[-1]
     if champion.version in {book.model_version for book in gone}:
         open_book(context, version, plan.as_of, reason)
@@ -95,9 +90,20 @@ def _supersede(context: Context, plan: TrainingPlan, version: str, reason: str) 
             effective_from=max(plan.as_of, traded, champion.effective_from) + step,
             kind="succession",
             succeeding=champion.version,
-            reason=f"the feature set of version {champion.version} is no longer built",
+            reason=str(why[f"model-{champion.version}"]),
             decided_by=DECIDER,
         )
     for book in gone:
-        retire(context, book, plan.as_of, "its feature set is no longer built")
+        retire(context, book, plan.as_of, str(why[book.name]))
     return gone
+
+
+def _why_gone(context: Context, version: str, current: str) -> str | None:
+    """Return why a version cannot be scored any more; None where it can."""
+    try:
+        info = context.registry.version_info(version)
+    except ContractViolation as deleted:
+        return deleted.message
+    if info.feature_set == current:
+        return None
+    return f"the feature set of version {version} is no longer built"

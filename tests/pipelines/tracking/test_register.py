@@ -16,35 +16,24 @@ class Killed(BaseException):
 
 
 @pytest.mark.slow
-def test_later_models_are_challengers_and_the_one_that_had_its_time_makes_room(world):
-    with world.open(books__max_challengers=1, books__challenger_days=0) as context:
+def test_a_later_model_is_a_challenger_or_without_a_free_place_a_shadow(world):
+    with world.open(books__max_challengers=1) as context:
         for hours in (3, 2, 1):
             report = train(context, AS_OF - hours * HOUR)
         assert report.detail["champion"] == "1"
-        assert report.detail["retired_books"] == ["model-2"]
-        books = {book.name: book for book in context.ledger.books()}
-        assert books["model-2"].retired_at == AS_OF - HOUR
-        assert report.detail["book"] == "model-3"
-        assert books["model-1"].retired_at is books["model-3"].retired_at is None
-        assert [p.version for p in context.ledger.promotions()] == ["1"]
-        roles = {v.version: v.tags["role"] for v in context.registry.versions()}
-        assert roles == {"1": "champion", "2": "retired", "3": "challenger"}
-        client = context.registry.tracking.client
-        assert client.get_model_version_by_alias("hourglass", "champion").version == 1
-        assert client.get_model_version_by_alias("hourglass", "challenger").version == 3
-        live = context.ledger.live_books(AS_OF)
-        assert sorted(book.name for book in live) == ["model-1", "model-3"]
-        assert not train(context, AS_OF - HOUR).changed
-        assert context.ledger.shadows() == []
-    with world.open(books__max_challengers=1) as context:
-        report = train(context, AS_OF)
         assert (report.detail["book"], report.detail["retired_books"]) == (None, [])
         (shadow,) = context.ledger.shadows()
-        assert (shadow.version, shadow.opened_at) == ("4", AS_OF)
+        assert (shadow.version, shadow.opened_at) == ("3", AS_OF - HOUR)
         assert "no place: 1 challengers keep their books for 90 days" in shadow.reason
+        assert [p.version for p in context.ledger.promotions()] == ["1"]
         roles = {v.version: v.tags["role"] for v in context.registry.versions()}
-        assert roles == {"1": "champion", "2": "retired", "3": "challenger", "4": "shadow"}
-        assert not train(context, AS_OF).changed
+        assert roles == {"1": "champion", "2": "challenger", "3": "shadow"}
+        client = context.registry.tracking.client
+        assert client.get_model_version_by_alias("hourglass", "champion").version == 1
+        assert client.get_model_version_by_alias("hourglass", "challenger").version == 2
+        live = context.ledger.live_books(AS_OF)
+        assert sorted(book.name for book in live) == ["model-1", "model-2"]
+        assert not train(context, AS_OF - HOUR).changed
         assert context.ledger.verify() == []
 
 
