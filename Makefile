@@ -32,7 +32,7 @@ demo: $(READY) ## The whole pipeline on the simulated market, then Airflow (DEMO
 	$(BIN)/hourglass demo $(DEMO_ARGS)
 
 test: $(READY) ## The tests that every change must pass
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest -n $(WORKERS) --dist loadscope
 
 test-kill: $(READY) ## Kill every step at random points, fifty times, and compare the end state
 	$(BIN)/pytest -n 0 -m kill -p no:randomly -o addopts="--import-mode=importlib --strict-markers -ra" tests/test_kill.py

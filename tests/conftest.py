@@ -10,12 +10,31 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy.engine import make_url
+from xdist.scheduler import LoadScopeScheduling
 
 from pipelines import database
 from pipelines.settings import Settings, load_settings
 
 hypothesis_settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 hypothesis_settings.load_profile("ci")
+
+# What these modules share among their tests is dear: each has one worker, those of a folder of DAGs together.
+ONE_WORKER = ("tests/pipelines/", "tests/test_", "tests/dags/")
+TOGETHER = ("tests/dags/",)
+
+
+class DearModules(LoadScopeScheduling):
+    """Gives a module whose fixtures are dear to one worker, whole; other tests one by one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        folder = next((folder for folder in TOGETHER if path.startswith(folder)), None)
+        return folder or (path if path.startswith(ONE_WORKER) else nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> DearModules:
+    return DearModules(config, log)
+
 
 MARKET = Path(__file__).resolve().parent.parent.parent / "shared" / "market"
 

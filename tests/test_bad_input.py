@@ -36,8 +36,6 @@ from pipelines.steps.backfill import backfill
 from pipelines.steps.build_features import build_features
 from pipelines.steps.train import train
 
-pytestmark = pytest.mark.xdist_group("bad_input")
-
 HOUR = timedelta(hours=1)
 LISTED = datetime(2024, 3, 10, tzinfo=UTC)
 AS_OF = datetime(2024, 5, 6, 10, tzinfo=UTC)

@@ -35,8 +35,6 @@ from pipelines.steps.build_features import build_features
 from pipelines.steps.train import train
 from serving.market import Filters
 
-pytestmark = pytest.mark.xdist_group("walk_a_bar")
-
 HOUR = timedelta(hours=1)
 CLOSE = datetime(2024, 5, 6, 10, tzinfo=UTC)
 TRAINED_AT, NEXT_CLOSE = CLOSE - HOUR, CLOSE + HOUR

@@ -25,8 +25,7 @@ def follow_deletions(context: Context, as_of: datetime) -> list[Decision]:
         Nothing is retired.
     """
     living = [book for book in context.ledger.books() if book.model_version and not book.retired_at]
-    known = {info.version for info in context.registry.versions()}
-    gone = [book for book in living if book.model_version not in known]
+    gone = [book for book in living if not context.registry.has(str(book.model_version))]
     if not gone:
         return []
     if len(gone) == len(living):

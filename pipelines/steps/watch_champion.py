@@ -48,7 +48,7 @@ def watch_champion(context: Context, as_of: datetime) -> StepReport:
     target, moved = context.registry.champion_alias(newest.version)
     if moved and target is not None:
         decisions += _follow(context, newest, target, as_of)
-    elif target != newest.version and not decisions and _exists(context, newest):
+    elif target != newest.version and not decisions and context.registry.has(newest.version):
         decisions.append(_repair(newest))
     if not decisions and newest == champion_of(promotions, as_of):
         decisions = _guard(context, promotions, as_of)
@@ -81,10 +81,6 @@ def _follow(context: Context, newest: Promotion, target: str, as_of: datetime) -
         decided_by=IN_MLFLOW,
     )
     return [succeed(context, claim, as_of)]
-
-
-def _exists(context: Context, newest: Promotion) -> bool:
-    return newest.version in {info.version for info in context.registry.versions()}
 
 
 def _repair(newest: Promotion) -> Decision:

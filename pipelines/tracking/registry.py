@@ -201,6 +201,13 @@ class Registry:
                 remedy="`hourglass status` lists the versions that books trade",
             ) from error
 
+    def has(self, version: str) -> bool:
+        """Say whether the registry has a version; SourceUnavailable if MLflow does not answer."""
+        try:
+            return bool(self.version_info(version))
+        except ContractViolation:
+            return False
+
     def load(self, version: str) -> Scorer:
         """Return the scorer of a version; read once, then kept.
 

@@ -9,8 +9,8 @@ import pytest
 from pipelines.steps import HOURLY_CHAIN
 from training.models import MODELS
 
-# One worker starts Airflow once.
-pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("dags")]
+# Airflow is started once for both modules.
+pytestmark = [pytest.mark.airflow]
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 FILES = sorted(DAGS.glob("*.py"))

@@ -21,7 +21,7 @@ from pipelines.steps.build_features import build_features, feature_names
 from pipelines.steps.train import train
 from pipelines.tables import features_table
 
-pytestmark = [pytest.mark.xdist_group("parity"), pytest.mark.slow]
+pytestmark = [pytest.mark.slow]
 
 HOUR = timedelta(hours=1)
 TRAINED_AT = datetime(2024, 5, 6, tzinfo=UTC)

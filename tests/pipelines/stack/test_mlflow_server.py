@@ -13,7 +13,7 @@ import httpx
 import psycopg
 import pytest
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.xdist_group("mlflow")]
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 SCRIPT = Path(__file__).resolve().parents[3] / "mlflow" / "start.sh"
 PASSWORD = "a-password-of-this-test"

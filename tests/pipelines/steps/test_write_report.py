@@ -27,8 +27,6 @@ from pipelines.steps.write_report import write_report
 from pipelines.tables import INSTANT, QUALITY
 
 # One worker builds the home once.
-pytestmark = pytest.mark.xdist_group("write_report")
-
 HOUR = timedelta(hours=1)
 AS_OF = datetime(2024, 6, 1, 14, tzinfo=UTC)
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
