@@ -12,7 +12,7 @@ CUDA := triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-c
 # pip reads PIP_FIND_LINKS by itself; uv must be told.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 
-.PHONY: help setup demo test test-kill test-scale lint format docs bench up down lock clean
+.PHONY: help setup demo test test-long test-kill test-scale lint format docs bench up down lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ demo: $(READY) ## The whole pipeline on the simulated market, then Airflow (DEMO
 
 test: $(READY) ## The tests that every change must pass
 	$(BIN)/pytest -n $(WORKERS) --dist loadscope
+
+test-long: $(READY) ## The tests that take longest: trainings side by side, an approval in Airflow
+	$(BIN)/pytest -n $(WORKERS) --dist loadscope -m long
 
 test-kill: $(READY) ## Kill every step at random points, fifty times, and compare the end state
 	$(BIN)/pytest -n 0 -m kill -p no:randomly -o addopts="--import-mode=importlib --strict-markers -ra" tests/test_kill.py

@@ -505,6 +505,7 @@ def test_two_at_the_same_time_trade_an_hour_once(
             assert connection.scalar(sa.text("SELECT count(*) FROM equity")) == 2
 
 
+@pytest.mark.long
 def test_two_at_the_same_time_train_one_model(stage: Stage, copied: Path) -> None:
     words = ["train", "--as-of", BEFORE, "--set", "training.search.seed=13"]
     both = [process(stage, *words) for _ in range(2)]

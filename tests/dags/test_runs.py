@@ -62,6 +62,7 @@ def test_the_hour_runs_from_the_exchange_to_the_ledger_after_a_backfill(
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_a_training_becomes_a_book_and_its_rival_champion_once_a_person_approves(
     run_dag: Callable[..., dict[str, Any]], own_settings: Settings, airflow_api: str
 ) -> None:

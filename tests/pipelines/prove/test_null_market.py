@@ -78,7 +78,7 @@ def test_books_trade_from_their_opening_and_the_champion_knows_no_signal(loose: 
     assert bars["known_at"].min() < START < bars["known_at"].max()  # type: ignore[operator]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_power_rises_with_the_dial(loose: Settings) -> None:
     with Context(loose) as context:
         proof = prove_null_market(

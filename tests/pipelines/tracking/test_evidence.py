@@ -163,7 +163,7 @@ def test_a_card_longer_than_the_registry_keeps_is_cut_at_a_line_and_says_so():
     assert "card.md" in text.splitlines()[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_study_scores_its_hold_out_once_walks_many_paths_and_meets_the_champion(trained, world):
     """The second training: there is a champion, trials before it, and days that nobody saw."""
     with world.open() as context:

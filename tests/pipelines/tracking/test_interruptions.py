@@ -135,8 +135,8 @@ def test_a_grid_the_model_cannot_walk_is_refused_before_anything_is_planned(worl
         assert tracking.client.search_runs([tracking.experiment_id]) == []
 
 
-@pytest.mark.slow
 @pytest.mark.stack
+@pytest.mark.long
 def test_two_workers_of_one_training_end_where_one_does(world, trained):
     """The second is a process of its own; the whole training is the one that one worker gave."""
     with world.open(training__search__workers=2) as context:

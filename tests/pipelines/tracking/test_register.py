@@ -15,7 +15,7 @@ class Killed(BaseException):
     """Stands for a kill: nothing handles it."""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_later_model_is_a_challenger_or_without_a_free_place_a_shadow(world):
     with world.open(books__max_challengers=1) as context:
         for hours in (3, 2, 1):
@@ -56,6 +56,7 @@ def test_what_a_kill_left_out_of_a_registration_is_added(world, monkeypatch):
         assert context.ledger.champion_at(AS_OF + HOUR) == "1"
 
 
+@pytest.mark.long
 def test_a_champion_of_a_feature_set_that_is_gone_is_succeeded_by_the_next_model(world):
     with world.open() as context:
         train(context, AS_OF - HOUR)
