@@ -5,7 +5,7 @@ written to the ledger with who asked for it and why.
 
 **Run it by hand** with *Trigger*: promote which version, or roll back to the champion before, and why.
 
-**If it fails:** the log says what was wrong with the form: a version without a book that trades, one of other
+**If it fails:** the log says what was wrong with the form: a version whose book was retired, one of other
 features, or no reason; the refusal is a row of `decisions`, nothing else was written. If the database or MLflow
 does not answer, clear the task. `hourglass promote --version V` and `hourglass rollback` do the same.
 """

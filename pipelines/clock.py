@@ -18,6 +18,8 @@ TIMEFRAMES: dict[str, timedelta] = {
 }
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FAR_FUTURE = datetime(9999, 12, 31, tzinfo=UTC)
+"""The end of a look at all there is."""
 
 
 def now() -> datetime:

@@ -6,17 +6,16 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.clock import format_instant, parse_instant
+from pipelines.clock import FAR_FUTURE, format_instant
 from pipelines.context import Context
 from pipelines.tables import COMPARISONS
 
-_FAR_FUTURE = parse_instant("9999-12-31T00:00Z")
 _POINTS = 240
 
 
 def list_comparisons(context: Context, as_of: datetime | None = None) -> list[dict[str, Any]]:
     """Return the rows of `comparisons` of the newest look at or before `as_of`, instants as ISO text."""
-    frame = newest_look(context.lake.read(COMPARISONS.name, end=as_of or _FAR_FUTURE))
+    frame = newest_look(context.lake.read(COMPARISONS.name, end=as_of or FAR_FUTURE))
     return [
         {**row, **{name: format_instant(row[name]) for name in ("known_at", "since")}}
         for row in frame.iter_rows(named=True)

@@ -3,13 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from pipelines.clock import format_instant, parse_instant
+from pipelines.clock import FAR_FUTURE, format_instant
 from pipelines.context import Context
 from pipelines.ledger import Promotion
 from pipelines.ledger.books import champion_of
 from pipelines.tables import DECISIONS
-
-_FAR_FUTURE = parse_instant("9999-12-31T00:00Z")
 
 
 def list_promotions(context: Context, at: datetime | None = None) -> list[dict[str, Any]]:
@@ -29,7 +27,7 @@ def _row(promotion: Promotion) -> dict[str, Any]:
 
 def list_decisions(context: Context, most: int, at: datetime | None = None) -> list[dict[str, Any]]:
     """Return the newest decisions about the champion up to `at`, newest first: also what was not done."""
-    frame = context.lake.read(DECISIONS.name, end=at or _FAR_FUTURE)
+    frame = context.lake.read(DECISIONS.name, end=at or FAR_FUTURE)
     newest = frame.sort("known_at", descending=True, maintain_order=True).head(most)
     return [
         {

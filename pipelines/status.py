@@ -8,8 +8,6 @@ from pipelines.clock import format_instant
 from pipelines.context import Context
 from pipelines.errors import ConfigError
 
-_FAR_FUTURE = clock.parse_instant("9999-12-31T00:00Z")
-
 
 def status(context: Context, as_of: datetime | None = None) -> dict[str, Any]:
     """Return the state of one home as plain JSON types.
@@ -44,7 +42,7 @@ def status(context: Context, as_of: datetime | None = None) -> dict[str, Any]:
     answer = {
         "as_of": _instant(instant),
         "tables": tables,
-        **context.ledger.status(instant or _FAR_FUTURE),
+        **context.ledger.status(instant or clock.FAR_FUTURE),
     }
     if as_of is None and answer["champion"] is None:
         answer["champion"] = _first_champion(context)
@@ -94,7 +92,7 @@ def read_table(
     if version is not None and at_time is not None:
         raise ConfigError("--at-version and --at-time exclude each other", remedy="give one")
     frame = context.lake.read(
-        name, start=start, end=end or _FAR_FUTURE, version=version, at_time=at_time
+        name, start=start, end=end or clock.FAR_FUTURE, version=version, at_time=at_time
     )
     if "known_at" in frame.columns:
         frame = frame.sort("known_at", maintain_order=True)

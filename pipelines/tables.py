@@ -9,6 +9,7 @@ a trader could first have known the row.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, get_args
 
 import polars as pl
 
@@ -385,9 +386,9 @@ PROMOTION_GATES = Table(
     key=("champion", "challenger", "known_at", "gate"),
 )
 
-OUTCOMES_OF_DECISIONS = (
-    "promoted", "proposed", "ready", "kept", "rejected", "refused", "rolled_back", "repaired",
-)  # fmt: skip
+DecisionOutcome = Literal[
+    "promoted", "proposed", "ready", "kept", "rejected", "refused", "rolled_back", "repaired"
+]
 
 DECISIONS = Table(
     name="decisions",
@@ -407,7 +408,7 @@ DECISIONS = Table(
     rules=(
         RowRule(
             "outcome_is_known",
-            pl.col("outcome").is_in(OUTCOMES_OF_DECISIONS),
+            pl.col("outcome").is_in(get_args(DecisionOutcome)),
             "an outcome that does not exist",
         ),
     ),

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from evaluation.promotion.places import Incumbent, makes_room
-from pipelines.clock import timeframe_delta
 from pipelines.context import Context
 from pipelines.ledger import Book, Promotion
 from pipelines.ledger.shadows import Shadow
@@ -19,7 +18,9 @@ DECIDER = "register"
 _LOOKED_BACK = timedelta(days=7)
 
 
-def open_book(context: Context, version: str, opened_at: datetime, reason: str) -> Book:
+def open_book(
+    context: Context, version: str, opened_at: datetime, reason: str, decided_by: str = DECIDER
+) -> Book:
     """Open the book of a version, or return it if it stands."""
     return context.ledger.open_book(
         f"model-{version}",
@@ -28,7 +29,7 @@ def open_book(context: Context, version: str, opened_at: datetime, reason: str) 
         opened_at=opened_at,
         initial_cash=context.settings.books.initial_cash,
         reason=reason,
-        decided_by=DECIDER,
+        decided_by=decided_by,
     )
 
 
@@ -79,7 +80,7 @@ def _weakest(context: Context, rivals: list[Book], as_of: datetime) -> Book | No
     reign = context.ledger.promotions()[-1]
     looks = _newest_looks(context, reign, as_of)
     incumbents = [
-        Incumbent(str(b.model_version), b.opened_at, *looks.get(str(b.model_version), ("", 0.0)))
+        Incumbent(str(b.model_version), b.opened_at, *looks.get(str(b.model_version), ()))
         for b in rivals
     ]
     tenure = timedelta(days=context.settings.books.challenger_days)
@@ -89,13 +90,12 @@ def _weakest(context: Context, rivals: list[Book], as_of: datetime) -> Book | No
 
 def _newest_looks(
     context: Context, reign: Promotion, as_of: datetime
-) -> dict[str, tuple[str, float]]:
+) -> dict[str, tuple[str, float | None]]:
     """Return verdict and e-value of each challenger at the newest look of the last week."""
-    start = as_of - max(_LOOKED_BACK, timeframe_delta(context.settings.timeframe))
-    rows = context.lake.read(COMPARISONS.name, start=start, end=as_of)
+    rows = context.lake.read(COMPARISONS.name, start=as_of - _LOOKED_BACK, end=as_of)
     rows = rows.filter(pl.col("champion") == reign.version, pl.col("measure") == "net_return")
     newest = rows.sort("known_at").group_by("challenger", maintain_order=True).last()
-    told = newest.select("challenger", "verdict", pl.col("e_value").fill_null(0.0))
+    told = newest.select("challenger", "verdict", "e_value")
     return {version: (verdict, e_value) for version, verdict, e_value in told.iter_rows()}
 
 

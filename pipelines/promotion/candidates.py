@@ -60,6 +60,11 @@ class Candidate:
         """The model version."""
         return self.candidacy.version
 
+    @property
+    def e_value(self) -> float | None:
+        """The evidence; None where there is none."""
+        return _plain(self.candidacy.evidence)
+
     def reason_of(self, gate: Gate) -> str:
         """Return what a gate says, in words."""
         if gate.name in self.reasons:

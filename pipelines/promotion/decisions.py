@@ -3,17 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Literal
 
 import polars as pl
 
 from pipelines.clock import timeframe_delta
 from pipelines.context import Context
-from pipelines.tables import DECISIONS
-
-Outcome = Literal[
-    "promoted", "proposed", "ready", "kept", "rejected", "refused", "rolled_back", "repaired"
-]
+from pipelines.tables import DECISIONS, DecisionOutcome
 
 
 @dataclass(frozen=True)
@@ -22,7 +17,7 @@ class Decision:
 
     Attributes
     ----------
-    outcome : Outcome
+    outcome : DecisionOutcome
         `ready` is what evidence would promote and the mode leaves to a person; `kept` leaves the
         champion; `refused` is what a person asked for and cannot be.
     champion : str
@@ -36,7 +31,7 @@ class Decision:
         e-value.
     """
 
-    outcome: Outcome
+    outcome: DecisionOutcome
     champion: str
     version: str
     reason: str

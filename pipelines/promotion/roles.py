@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from pipelines.clock import format_instant, timeframe_delta
+from pipelines.clock import FAR_FUTURE, format_instant, timeframe_delta
 from pipelines.context import Context
 from pipelines.errors import ContractViolation
 from pipelines.ledger import Book
@@ -56,25 +56,18 @@ def mirror_roles(context: Context, *, restore: bool = False) -> bool:
 
     An alias `champion` that a person has moved is left to `watch_champion`, unless `restore`.
     """
-    newest = context.ledger.promotions()[-1]
+    newest, books = context.ledger.promotions()[-1], context.ledger.books()
+    most = context.settings.books.max_shadows
+    shadows = shadows_at(context.ledger.shadows(), books, FAR_FUTURE, most)
     challengers = [
         book.model_version
-        for book in context.ledger.books()
+        for book in books
         if book.model_version not in (None, newest.version) and book.retired_at is None
     ]
     return context.registry.mirror(
         champion=newest.version,
         challengers=[version for version in challengers if version is not None],
         previous=newest.previous,
-        shadows=_shadows(context),
+        shadows=[shadow.version for shadow in shadows],
         restore=restore,
     )
-
-
-def _shadows(context: Context) -> list[str]:
-    most, ever = context.settings.books.max_shadows, context.ledger.shadows()
-    newest = max((shadow.opened_at for shadow in ever), default=None)
-    if newest is None:
-        return []
-    after = newest + timeframe_delta(context.settings.timeframe)
-    return [shadow.version for shadow in shadows_at(ever, context.ledger.books(), after, most)]

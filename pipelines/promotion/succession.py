@@ -58,7 +58,7 @@ def succeed(context: Context, claim: Claim, not_before: datetime) -> Decision:
     if book_of(context, claim.version) is None:
         # A shadow, or a model whose book a kill left out: it trades from the hour in which it serves.
         step = timeframe_delta(context.settings.timeframe)
-        open_book(context, claim.version, hour - step, claim.reason)
+        open_book(context, claim.version, hour - step, claim.reason, claim.decided_by)
     try:
         context.ledger.promote(
             claim.version,

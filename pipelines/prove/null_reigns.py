@@ -96,7 +96,7 @@ class Reigns:
     def _makes_room(self, present: Sequence[Book], as_of: datetime) -> str | None:
         looks = {rival.book.book_id: self.look(rival, as_of) for rival in self.rivals(as_of)}
         incumbents = [
-            Incumbent(str(book.model_version), book.opened_at, found.verdict, found.e_better or 0.0)
+            Incumbent(str(book.model_version), book.opened_at, found.verdict, found.e_better)
             for book in present
             if (found := looks[book.book_id].returns)
         ]

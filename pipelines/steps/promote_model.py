@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 
@@ -16,15 +16,15 @@ from pipelines.ledger import Promotion
 from pipelines.ledger.books import champion_of
 from pipelines.paired_records import rivals_of
 from pipelines.promotion.candidates import Candidate, candidates
-from pipelines.promotion.decisions import Decision, Outcome, write_decisions
+from pipelines.promotion.decisions import Decision, write_decisions
 from pipelines.promotion.evidence_text import proposal_text
 from pipelines.promotion.guardrails import calibration_breach, is_calibration, roll_back
 from pipelines.promotion.roles import mirror_roles
 from pipelines.promotion.succession import Claim, succeed
-from pipelines.tables import DECISIONS, PROMOTION_GATES
+from pipelines.tables import DECISIONS, PROMOTION_GATES, DecisionOutcome
 
 STEP = "promote_model"
-MODES = ("automatic", "approve", "manual")
+MODES = get_args(Mode)
 
 
 def promote_model(context: Context, as_of: datetime, mode: Mode | None = None) -> StepReport:
@@ -113,7 +113,7 @@ def _about(
     context: Context, reign: Promotion, chosen: Candidate, mode: Mode, as_of: datetime
 ) -> Decision:
     """Decide about the one who passes every gate; promotes where the mode says so."""
-    known = _evidence(chosen)
+    known = chosen.e_value
     told = "every required gate holds, " + (
         "without an e-value" if known is None else f"e-value {known:.4g}"
     )
@@ -125,7 +125,7 @@ def _about(
             reason=told,
             decided_by=STEP,
             evidence=chosen.evidence(),
-            e_value=_evidence(chosen),
+            e_value=known,
         )
         return succeed(context, claim, as_of + _step(context))
     if mode == "manual":
@@ -139,10 +139,10 @@ def _about(
 
 
 def _kept(
-    reign: Promotion, candidate: Candidate, reason: str, outcome: Outcome = "kept"
+    reign: Promotion, candidate: Candidate, reason: str, outcome: DecisionOutcome = "kept"
 ) -> Decision:
-    evidence = _evidence(candidate)
-    return Decision(outcome, reign.version, candidate.version, reason, STEP, evidence=evidence)
+    whom = (reign.version, candidate.version)
+    return Decision(outcome, *whom, reason, STEP, evidence=candidate.e_value)
 
 
 def _rejected(context: Context, reign: Promotion, version: str, as_of: datetime) -> datetime | None:
@@ -183,11 +183,6 @@ def _gate_rows(
                 "required": gate.name in required,
                 "reason": one.reason_of(gate),
             }
-
-
-def _evidence(candidate: Candidate) -> float | None:
-    value = candidate.candidacy.evidence
-    return value if math.isfinite(value) else None
 
 
 def _detail(reign: Promotion, decisions: Sequence[Decision]) -> dict[str, Any]:

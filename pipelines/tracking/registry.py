@@ -204,9 +204,10 @@ class Registry:
     def has(self, version: str) -> bool:
         """Say whether the registry has a version; SourceUnavailable if MLflow does not answer."""
         try:
-            return bool(self.version_info(version))
+            self.version_info(version)
         except ContractViolation:
             return False
+        return True
 
     def load(self, version: str) -> Scorer:
         """Return the scorer of a version; read once, then kept.

@@ -31,3 +31,9 @@ def test_of_those_who_had_their_time_the_one_of_least_evidence_leaves() -> None:
 def test_one_that_has_shown_to_be_worse_leaves_at_once() -> None:
     rivals = [Incumbent("2", since(400), "undecided", 0.0), Incumbent("3", since(5), "worse", 0.01)]
     assert makes_room(rivals, NOW, TENURE) == "3"
+
+
+def test_who_has_not_been_compared_yet_has_evidence_neither_way() -> None:
+    rivals = [Incumbent("2", since(95)), Incumbent("3", since(93), "undecided", 0.3)]
+    assert makes_room(rivals, NOW, TENURE) == "3"
+    assert makes_room([rivals[0], Incumbent("4", since(92), "undecided", 1.2)], NOW, TENURE) == "2"
