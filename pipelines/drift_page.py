@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from evaluation.drift.histograms import BINS
 from evaluation.drift.reference import PULSE, Reference
 from pipelines.clock import format_instant
 from pipelines.context import Context
+from pipelines.html_page import Page, write_page
 from pipelines.retraining_requests import DECISION, RETRAIN
 from pipelines.tables import DRIFT
 from serving.compiled import Counts
@@ -22,14 +22,6 @@ _DRAWN = 12
 _MAPPED = 40
 _LISTED = 60
 _SHADES = 5
-
-
-@dataclass(frozen=True)
-class Page:
-    """Where a page is, and whether it was not there before."""
-
-    path: Path
-    changed: bool
 
 
 @dataclass(frozen=True)
@@ -47,20 +39,14 @@ def write_drift_page(
     counts: Counts | None,
     as_of: datetime,
 ) -> Page:
-    """Write the page of a day; a reader never sees half of it."""
+    """Write the page of a day."""
     start = as_of - timedelta(days=DAYS)
     rows = context.lake.read(DRIFT.name, start=start, end=as_of)
     rows = rows.filter(pl.col("model_version") == version)
     level = context.settings.drift.level
     html = render(rows, reference, counts, version, as_of, level)
     path = context.settings.home / "reports" / "drift" / f"{as_of:%Y-%m-%d}.html"
-    changed = not path.is_file() or path.read_text(encoding="utf-8") != html
-    if changed:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".tmp")
-        draft.write_text(html, encoding="utf-8")
-        draft.replace(path)
-    return Page(path, changed)
+    return write_page(path, html)
 
 
 def render(

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 import polars as pl
@@ -22,6 +21,7 @@ from evaluation.reliability import (
 from pipelines.attribution_list import read_round_trips
 from pipelines.clock import format_instant
 from pipelines.context import Context
+from pipelines.html_page import Page, write_page
 from pipelines.outcome_charts import Cloud, Lines, draw_calibration, draw_cloud, draw_weeks
 from pipelines.tables import OUTCOMES
 from pipelines.tearsheet.formats import say
@@ -39,14 +39,6 @@ _WEEKLY = (
     ("hit rate of its sign", "hit_rate", "share", 0.5),
     ("coverage of its interval", "interval_coverage", "share", "promised"),
 )
-
-
-@dataclass(frozen=True)
-class Page:
-    """Where a page is, and whether it was not there before."""
-
-    path: Path
-    changed: bool
 
 
 @dataclass(frozen=True)
@@ -74,16 +66,10 @@ class Matrix:
 
 
 def write_outcome_page(context: Context, as_of: datetime) -> Page:
-    """Write the page of a day; a reader never sees half of it."""
+    """Write the page of a day."""
     html = render_outcomes(context, as_of)
     path = context.settings.home / "reports" / "outcomes" / f"{as_of:%Y-%m-%d}.html"
-    changed = not path.is_file() or path.read_text(encoding="utf-8") != html
-    if changed:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".tmp")
-        draft.write_text(html, encoding="utf-8")
-        draft.replace(path)
-    return Page(path, changed)
+    return write_page(path, html)
 
 
 def render_outcomes(context: Context, as_of: datetime) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines import clock
-from pipelines.cli.options import Home, Json, Set, settings_of
+from pipelines.cli.options import NO_REASON, By, Home, Json, Reason, Set, settings_of
 from pipelines.cli.output import in_context, print_json, print_rows, progress_bar, say, show
 from pipelines.context import Context, StepReport
 from pipelines.errors import ConfigError, ContractViolation
@@ -24,12 +24,8 @@ def _add_control(action: str, summary: str) -> None:
         every: Annotated[
             bool, typer.Option("--all", help="Every book that trades: the kill switch.")
         ] = False,
-        reason: Annotated[
-            str, typer.Option("--reason", help="Why; kept in the ledger.")
-        ] = "by hand, no reason given",
-        by: Annotated[
-            str | None, typer.Option("--by", help="Who decides; by default who is logged in.")
-        ] = None,
+        reason: Reason = NO_REASON,
+        by: By = None,
         home: Home = None,
         json_output: Json = False,
         sets: Set = None,

@@ -6,16 +6,22 @@ from typing import Annotated, Any
 import typer
 
 from pipelines import clock
-from pipelines.cli.options import AsOf, Home, Json, Set, instant_of, settings_of
+from pipelines.cli.options import (
+    NO_REASON,
+    AsOf,
+    By,
+    Home,
+    Json,
+    Reason,
+    Set,
+    instant_of,
+    settings_of,
+)
 from pipelines.cli.output import in_context, print_json, say, show, show_report
 from pipelines.context import Context, StepReport
 from pipelines.settings import Settings
 
 app = typer.Typer()
-
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")]
-By = Annotated[str | None, typer.Option("--by", help="Who decides; by default who is logged in.")]
-_NO_REASON = "by hand, no reason given"
 
 
 @app.command("promote-model")
@@ -66,7 +72,7 @@ def settle_promotion_command(
 @app.command("promote")
 def promote_command(
     version: Annotated[str, typer.Option("--version", help="The version to make champion.")],
-    reason: Reason = _NO_REASON,
+    reason: Reason = NO_REASON,
     by: By = None,
     home: Home = None,
     json_output: Json = False,
@@ -78,7 +84,7 @@ def promote_command(
 
 @app.command("rollback")
 def rollback_command(
-    reason: Reason = _NO_REASON,
+    reason: Reason = NO_REASON,
     by: By = None,
     home: Home = None,
     json_output: Json = False,

@@ -37,6 +37,11 @@ Symbols = Annotated[
 ]
 
 
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")]
+NO_REASON = "by hand, no reason given"
+By = Annotated[str | None, typer.Option("--by", help="Who decides; by default who is logged in.")]
+
+
 def overrides_of(home: Path | None, sets: list[str] | None) -> dict[str, Any]:
     """Return the settings that stand on the command line, as dotted keys."""
     overrides: dict[str, Any] = {"home": None if home is None else str(home)}

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader
 
 from pipelines.clock import format_instant
 from pipelines.context import Context
+from pipelines.html_page import write_page
 from pipelines.quality.column_profile import STATISTICS
 from pipelines.quality.gate import ALL
 from pipelines.tables import QUALITY, QUARANTINE
@@ -31,18 +32,13 @@ class CheckHistory:
 
 
 def write_quality_page(context: Context, as_of: datetime, path: Path) -> Path:
-    """Write the page for the `DAYS` days before `as_of`; a reader never sees half of it."""
+    """Write the page for the `DAYS` days before `as_of`."""
     start = as_of - timedelta(days=DAYS)
     rows = context.lake.read(QUALITY.name, start=start, end=as_of)
     # A fact a column and day, not a check that could fail: `hourglass features` lists them.
     checks = rows.filter(~pl.col("check").str.starts_with(STATISTICS))
     refused = context.lake.read(QUARANTINE.name, start=start, end=as_of)
-    html = render(checks, refused, as_of)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".tmp")
-    draft.write_text(html, encoding="utf-8")
-    draft.replace(path)
-    return path
+    return write_page(path, render(checks, refused, as_of)).path
 
 
 def render(checks: pl.DataFrame, refused: pl.DataFrame, as_of: datetime) -> str:

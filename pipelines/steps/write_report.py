@@ -4,6 +4,7 @@ from datetime import datetime
 
 from pipelines.clock import check_as_of
 from pipelines.context import Context, StepReport
+from pipelines.html_page import write_page
 from pipelines.report import DAYS, render_report
 
 
@@ -14,12 +15,6 @@ def write_report(context: Context, as_of: datetime) -> StepReport:
     Re-run: writes the same page.
     """
     check_as_of(as_of, context.settings.timeframe)
-    page = render_report(context, as_of)
     path = context.settings.home / "reports" / f"{as_of:%Y-%m-%d}.html"
-    changed = not path.is_file() or path.read_text(encoding="utf-8") != page
-    if changed:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".tmp")
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(path)
-    return StepReport("write_report", as_of, changed, {"path": str(path), "days": DAYS})
+    page = write_page(path, render_report(context, as_of))
+    return StepReport("write_report", as_of, page.changed, {"path": str(path), "days": DAYS})
