@@ -11,18 +11,15 @@ does not answer, clear the task. `hourglass promote --version V` and `hourglass 
 """
 
 from _assets import OUTLETS
-from _shared import DEFAULT_ARGS, SETTINGS
-from _steps import run_step
-from airflow.sdk import Param, dag, get_current_context, task
-
-from pipelines.clock import floor_to_grid
+from _by_hand import REASON, overrule
+from _shared import DEFAULT_ARGS
+from airflow.sdk import Param, dag, task
 
 PARAMS = {
     "action": Param("promote", type="string", enum=["promote", "rollback"], title="Action"),
     "version": Param(None, type=["null", "string"], title="Version",
                      description="Whom to promote; of a rollback empty."),
-    "reason": Param("by hand, no reason given", type="string", minLength=1, title="Reason",
-                    description="Kept in the ledger for who reads it later."),
+    "reason": REASON,
 }  # fmt: skip
 
 
@@ -39,13 +36,7 @@ def change_champion():
 
     @task(task_id="change_champion", outlets=OUTLETS["change_champion"])
     def run():
-        context = get_current_context()
-        asked, form = context["dag_run"], context["params"]
-        who = asked.triggering_user_name or "airflow"
-        words = (form["action"], form["version"] or None, form["reason"], who)
-        return run_step(
-            "change_champion", floor_to_grid(asked.run_after, SETTINGS.timeframe), *words
-        )
+        return overrule("change_champion", "action", "version")
 
     run()
 

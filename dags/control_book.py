@@ -11,18 +11,15 @@ reason; nothing was written. If the database does not answer, clear the task. `h
 --reason TEXT` does the same without Airflow.
 """
 
-from _shared import DEFAULT_ARGS, SETTINGS
-from _steps import run_step
-from airflow.sdk import Param, dag, get_current_context, task
-
-from pipelines.clock import floor_to_grid
+from _by_hand import REASON, overrule
+from _shared import DEFAULT_ARGS
+from airflow.sdk import Param, dag, task
 
 PARAMS = {
     "book": Param("all", type="string", minLength=1, title="Book",
                   description="A book's name as on its page, or all: the kill switch."),
     "action": Param("pause", type="string", enum=["pause", "resume", "liquidate"], title="Action"),
-    "reason": Param("by hand, no reason given", type="string", minLength=1, title="Reason",
-                    description="Kept in the ledger for who reads it later."),
+    "reason": REASON,
 }  # fmt: skip
 
 
@@ -39,11 +36,7 @@ def control_book():
 
     @task(task_id="control_book")
     def run():
-        context = get_current_context()
-        asked, form = context["dag_run"], context["params"]
-        who = asked.triggering_user_name or "airflow"
-        words = (form["action"], form["book"], form["reason"], who)
-        return run_step("control_book", floor_to_grid(asked.run_after, SETTINGS.timeframe), *words)
+        return overrule("control_book", "action", "book")
 
     run()
 
