@@ -159,6 +159,7 @@ def _ask(client: httpx.Client, path: str) -> list[dict[str, Any]]:
     return [one for one in found if one["task_instance"]["state"] == "awaiting_input"]
 
 
+@pytest.mark.long
 def test_an_hour_off_the_grid_stops_at_its_first_task(
     run_dag: Callable[..., dict[str, Any]],
 ) -> None:

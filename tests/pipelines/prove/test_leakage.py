@@ -203,6 +203,7 @@ def real(folder: Path, base: str, start: datetime, end: datetime) -> pl.DataFram
 
 
 @pytest.mark.market
+@pytest.mark.long
 def test_the_outage_of_2018_and_delisted_pairs_keep_the_gap_policy(
     home: Path, market_folder: Path
 ) -> None:

@@ -51,6 +51,7 @@ def test_a_full_disk_is_named_with_its_remedy_and_the_step_goes_on_after_it(worl
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_nothing_is_registered_by_halves(world, monkeypatch):
     """The disk fills up while the model is logged; then MLflow goes away while it is registered."""
 
