@@ -9,7 +9,6 @@ import polars as pl
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
-from pipelines.ledger import Book
 from pipelines.ledger.shadows import shadows_at
 from pipelines.quality.refusals import without_refused
 from pipelines.tables import SCORES
@@ -35,13 +34,12 @@ def score_bars(context: Context, as_of: datetime) -> StepReport:
         changed; if the hour has bars but no features, or its features failed their check.
     """
     check_as_of(as_of, context.settings.timeframe)
-    books = context.ledger.books()
     opened = {
         book.model_version: book.opened_at
-        for book in books
-        if book.model_version is not None and book.is_live(as_of)
+        for book in context.ledger.live_books(as_of)
+        if book.model_version is not None
     }
-    opened |= _shadows(context, books, as_of)
+    opened |= _shadows(context, as_of)
     if not opened:
         detail = {"models": 0, "rows": 0, "note": "no book of a model is live"}
         return StepReport("score_bars", as_of, changed=False, detail=detail)
@@ -63,10 +61,11 @@ def score_bars(context: Context, as_of: datetime) -> StepReport:
     return StepReport("score_bars", as_of, changed=changed, detail=detail)
 
 
-def _shadows(context: Context, books: list[Book], as_of: datetime) -> dict[str, datetime]:
+def _shadows(context: Context, as_of: datetime) -> dict[str, datetime]:
     """Return the models that are scored without a book; one that cannot be scored stops nobody."""
-    most, found = context.settings.books.max_shadows, {}
-    for shadow in shadows_at(context.ledger.shadows(), books, as_of, most):
+    found, most = {}, context.settings.books.max_shadows
+    ever = context.ledger.shadows()
+    for shadow in shadows_at(ever, context.ledger.books(), as_of, most) if ever else ():
         with suppress(ContractViolation, ValueError):
             context.registry.load(shadow.version).check_feature_set(feature_set_of(context))
             found[shadow.version] = shadow.opened_at
