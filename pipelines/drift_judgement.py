@@ -10,6 +10,7 @@ from evaluation.drift.reference import Reference
 from pipelines.clock import timeframe_delta
 from pipelines.context import Context
 from pipelines.errors import ContractViolation
+from pipelines.labelled_bars import read_labels
 from pipelines.quality.refusals import without_refused
 from pipelines.tables import KEY
 from pipelines.tracking.drift_reference import bars_of, predictions_of, read_drift_reference
@@ -17,7 +18,6 @@ from pipelines.tracking.plan import feature_set_of
 from pipelines.tracking.registry import VersionInfo
 from serving.compiled import Counts
 from training.config import LabelConfig
-from training.labels import label_bars
 
 
 def reference_of(context: Context, info: VersionInfo) -> Reference:
@@ -86,10 +86,7 @@ def _scored(context: Context, info: VersionInfo, start: datetime, as_of: datetim
     scores = scores.filter(
         (pl.col("model_version") == info.version) & (pl.col("venue") == settings.venue)
     )
-    run_up = (label.volatility_window + 1) * step
-    bars = context.lake.read("bars", start=first - run_up, end=as_of, symbols=settings.universe)
-    bars = bars.filter(pl.col("venue") == settings.venue)
-    labels = label_bars(bars, label, timeframe=step, end=as_of)
+    labels = read_labels(context, label, first, as_of, settings.universe)
     over = pl.col("known_at") <= as_of - label.horizon_bars * step
-    outcomes = labels.filter(over).select(*KEY, outcome=pl.col("label").cast(pl.Int64) + 1)
+    outcomes = labels.filter(over).select(*KEY, "outcome")
     return scores.join(outcomes, on=KEY, how="left")

@@ -10,12 +10,11 @@ import polars as pl
 from evaluation.calibration import row_log_loss
 from evaluation.comparison.blocks import Record
 from evaluation.forecast import PROBABILITIES
-from pipelines.clock import timeframe_delta
 from pipelines.context import Context
+from pipelines.labelled_bars import read_labels
 from pipelines.ledger import Book, Promotion
 from pipelines.ledger.shadows import Shadow, shadows_at
 from pipelines.tables import KEY
-from training.labels import label_bars
 
 NO_RECORD = Record(np.empty(0, np.int64), np.empty(0))
 
@@ -125,8 +124,8 @@ def loss_records(
     horizons = scores["horizon_bars"].unique().to_list()
     if scores["model_version"].n_unique() < 2 or len(horizons) != 1:
         return NO_RECORD, NO_RECORD, max(horizons, default=label.horizon_bars)
-    outcomes = _outcomes(context, start, end, horizons[0])
-    losses = _with_losses(scores.join(outcomes, on=KEY))
+    labels = read_labels(context, label.at_horizon(horizons[0]), start, end)
+    losses = _with_losses(scores.join(labels.drop_nulls("outcome"), on=KEY))
     mine, other = (losses.filter(pl.col("model_version") == v) for v in (champion, challenger))
     both = mine.join(other, on=KEY, suffix="_other").group_by("known_at", maintain_order=True)
     means = both.agg(pl.col("loss").mean(), pl.col("loss_other").mean()).sort("known_at")
@@ -138,19 +137,6 @@ def loss_records(
 def _with_losses(scored: pl.DataFrame) -> pl.DataFrame:
     proba = scored.select(PROBABILITIES).to_numpy()
     return scored.with_columns(loss=row_log_loss(proba, scored["outcome"].to_numpy()))
-
-
-def _outcomes(context: Context, start: datetime, end: datetime, horizon_bars: int) -> pl.DataFrame:
-    """Return the class (0 down, 1 flat, 2 up) of every bar known after `start` whose outcome is known."""
-    settings = context.settings
-    step, label = timeframe_delta(settings.timeframe), settings.training.label
-    run_up = (label.volatility_window + 1) * step
-    columns = (*KEY, "open", "high", "low", "close")
-    bars = context.lake.read("bars", start=start - run_up, end=end, columns=columns)
-    bars = bars.filter(pl.col("venue") == settings.venue)
-    labels = label_bars(bars, label.at_horizon(horizon_bars), timeframe=step, end=end)
-    known = labels.filter(pl.col("known_at") > start, pl.col("label").is_not_null())
-    return known.select(*KEY, outcome=pl.col("label").cast(pl.Int64) + 1)
 
 
 def _instants(frame: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

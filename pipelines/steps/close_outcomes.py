@@ -12,12 +12,12 @@ import polars as pl
 from pipelines.clock import check_as_of, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
+from pipelines.labelled_bars import read_labels
 from pipelines.outcome_page import write_outcome_page
 from pipelines.rule_regimes import read_regimes
 from pipelines.tables import KEY, OUTCOMES, SCORES
 from pipelines.tracking.plan import load_unsearched
 from training.config import LabelConfig
-from training.labels import label_bars
 
 # Pairs that closed longer ago are looked at only after as long a pause.
 _LOOKED_BACK = timedelta(days=35)
@@ -153,33 +153,20 @@ def _measure(
             realised_return=pl.lit(None, pl.Float64()),
             reason=pl.lit(promise.reason),
         )
-    labels = _labels(context, scores, promise.label.at_horizon(horizon_bars))
+    before = _span(scores["known_at"])[0] - timeframe_delta(context.settings.timeframe)
+    closed = _span(scores["closes_at"])[1]
+    symbols = scores["symbol"].unique().sort().to_list()
+    label = promise.label.at_horizon(horizon_bars)
+    labels = read_labels(context, label, before, closed, symbols)
     why = pl.when(pl.col("volatility").is_null()).then(pl.lit(_NO_VOLATILITY))
     return (
         scores.join(labels, on=KEY, how="left")
         .with_columns(
             level,
-            outcome=pl.col("label").cast(pl.Int64) + 1,
-            reason=pl.when(pl.col("label").is_null()).then(why.otherwise(pl.lit(_NO_BARS))),
+            reason=pl.when(pl.col("outcome").is_null()).then(why.otherwise(pl.lit(_NO_BARS))),
         )
         .select(*scores.columns, "interval_level", "outcome", "realised_return", "reason")
     )
-
-
-def _labels(context: Context, scores: pl.DataFrame, label: LabelConfig) -> pl.DataFrame:
-    """Return the label of every bar from the first score to the end of the last one's horizon."""
-    settings = context.settings
-    step, end = timeframe_delta(settings.timeframe), _span(scores["closes_at"])[1]
-    bars = context.lake.read(
-        "bars",
-        start=_span(scores["known_at"])[0] - (label.volatility_window + 1) * step,
-        end=end,
-        symbols=scores["symbol"].unique().sort().to_list(),
-        columns=[*KEY, "open", "high", "low", "close"],
-    )
-    bars = bars.filter(pl.col("venue") == settings.venue)
-    labels = label_bars(bars, label, timeframe=step, end=end)
-    return labels.select(*KEY, "label", "realised_return", "volatility")
 
 
 def _write(context: Context, pairs: pl.DataFrame) -> tuple[bool, int]:
