@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -229,7 +230,7 @@ class Stages:
 
 
 @pytest.fixture(scope="module")
-def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
+def stages() -> Iterator[Stages]:
     # Imported once, here, with the warnings of libraries at import: a fork then starts at once.
     modules = (
         "great_expectations",
@@ -246,8 +247,9 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stages]:
         warnings.simplefilter("ignore")
         for module in modules:
             import_module(module)
-    with simulator() as url:
-        yield Stages(tmp_path_factory.mktemp("kill"), url)
+    # Not a folder of pytest's, for the reason that `server_path` gives.
+    with tempfile.TemporaryDirectory(prefix="hourglass-test-") as folder, simulator() as url:
+        yield Stages(Path(folder), url)
 
 
 def plan() -> list[tuple[int, str]]:
