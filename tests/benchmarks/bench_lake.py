@@ -76,6 +76,10 @@ def main() -> None:
         fresh = Lake(folder)
         timed("read it all, sorted by key", cells, lambda: fresh.read(FEATURES.name, end=newest))
         timed(
+            "read 250 columns of it", 250 * matrix.height,
+            lambda: fresh.read(FEATURES.name, end=newest, columns=[*KEY, *names[:250]]),
+        )  # fmt: skip
+        timed(
             "read ten columns of it", 0,
             lambda: fresh.read(FEATURES.name, end=newest, columns=[*KEY, *names[:10]]),
         )  # fmt: skip
