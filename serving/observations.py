@@ -61,7 +61,7 @@ class Observations:
     ) -> Self:
         """Lay rows out by the columns symbol and known_at of `keys`; all are asked for by default."""
         names = keys["symbol"].unique().sort()
-        codes = keys["symbol"].replace_strict(names, range(names.len()), return_dtype=pl.Int64)
+        codes = keys["symbol"].cast(pl.Enum(names)).to_physical().cast(pl.Int64)
         bar = keys["known_at"].dt.timestamp("us").to_numpy() // (bar_seconds * 1_000_000)
         asked = np.arange(keys.height) if rows is None else rows
         return cls(X, tuple(names.to_list()), codes.to_numpy(), bar, asked)

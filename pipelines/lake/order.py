@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-# Shorter runs than this on average are sorted row by row.
+# Shorter runs than this on average are sorted row by row, and so are few rows altogether.
 _RUN = 64
+_FEW = 1_000
 
 
 def by_key(frame: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
@@ -14,7 +15,7 @@ def by_key(frame: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     A month's file is sorted when it is written, so a wide table is put in order by copying one
     block a symbol and month; what does not come in such runs is sorted row by row.
     """
-    runs = runs_in_order(frame, key)
+    runs = None if frame.height < _FEW else runs_in_order(frame, key)
     if runs is None:
         return frame.sort(key)
     pieces = runs.select("begin", "length").iter_rows()

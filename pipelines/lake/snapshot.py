@@ -7,7 +7,7 @@ came from: a new commit costs one small file to read, not the month again.
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -88,9 +88,7 @@ class Snapshot:
         columns: Sequence[str] | None = None,
     ) -> pl.DataFrame:
         """Return the rows with `start < known_at <= end`, sorted by key; see `Lake.read`."""
-        chosen = pl.col("known_at") <= end
-        if start is not None:
-            chosen &= pl.col("known_at") > start
+        chosen = known_within(start, end)
         if symbols is not None:
             chosen &= pl.col("symbol").is_in(list(symbols))
         first, last = "" if start is None else month_of(start), month_of(end)
@@ -223,6 +221,20 @@ class MonthCache:
 
     def _bytes(self) -> int:
         return sum(int(frame.estimated_size()) for _, frame in self._held.values())
+
+
+def known_within(start: datetime | None, end: datetime) -> pl.Expr:
+    """Return the condition `start < known_at <= end`.
+
+    Polars makes a literal of a datetime by a query of its own; of an integer it does not.
+    """
+    within = pl.col("known_at") <= _literal(end)
+    return within if start is None else within & (pl.col("known_at") > _literal(start))
+
+
+def _literal(instant: datetime) -> pl.Expr:
+    since_1970 = (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return pl.lit(since_1970).cast(pl.Datetime("us", "UTC"))
 
 
 def month_of(instant: datetime) -> str:

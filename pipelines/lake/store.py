@@ -21,7 +21,7 @@ import polars as pl
 from pipelines.clock import TIMEFRAMES, format_instant
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
 from pipelines.lake.delta import DeltaLog, LostRace, list_tables
-from pipelines.lake.snapshot import Snapshot, month_expression
+from pipelines.lake.snapshot import Snapshot, known_within, month_expression
 from pipelines.lake.validation import conform, in_order, require_contract
 from pipelines.tables import LAKE_TABLES, Table, contract
 
@@ -289,7 +289,7 @@ def _known(
 def _selection(
     start: datetime, end: datetime, where: Mapping[str, Sequence[str]] | None
 ) -> pl.Expr:
-    chosen = (pl.col("known_at") > start) & (pl.col("known_at") <= end)
+    chosen = known_within(start, end)
     for column, values in (where or {}).items():
         chosen &= pl.col(column).is_in(list(values))
     return chosen

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
@@ -48,11 +49,11 @@ def score_bars(context: Context, as_of: datetime) -> StepReport:
         scorers = {version: context.registry.load(version) for version in versions}
         needed = min(first_needed(scorer, start) for scorer in scorers.values())
         features = _features(context, needed, as_of)
+        first = features.filter(pl.col("known_at") > start)["known_at"].min()
+        for version, scorer in scorers.items():
+            _check(context, version, scorer, first)
         scored = pl.concat(
-            [
-                _score(context, version, scorer, features, start)
-                for version, scorer in scorers.items()
-            ]
+            _score(version, scorer, features, start) for version, scorer in scorers.items()
         )
         where = {"model_version": versions}
         changed |= context.lake.replace(SCORES, scored, start=start, end=as_of, where=where)
@@ -122,15 +123,13 @@ def _not_refused(context: Context, features: pl.DataFrame, as_of: datetime) -> p
     return kept
 
 
-def _score(
-    context: Context, version: str, scorer: Scorer, features: pl.DataFrame, start: datetime
-) -> pl.DataFrame:
-    _check(context, version, scorer, features.filter(pl.col("known_at") > start))
+def _score(version: str, scorer: Scorer, features: pl.DataFrame, start: datetime) -> pl.DataFrame:
     scored = score_after(scorer, features, start)
     return scored.with_columns(model_version=pl.lit(version)).select(*SCORES.schema)
 
 
-def _check(context: Context, version: str, scorer: Scorer, features: pl.DataFrame) -> None:
+def _check(context: Context, version: str, scorer: Scorer, first: Any) -> None:
+    """Refuse a model of another feature set, or one that knows the first hour it is to score."""
     try:
         scorer.check_feature_set(feature_set_of(context))
     except ValueError as error:
@@ -139,10 +138,9 @@ def _check(context: Context, version: str, scorer: Scorer, features: pl.DataFram
             remedy="run `hourglass train` on the features at hand, or set features.families back and run "
             "`hourglass build-features`",
         ) from None
-    first = features["known_at"].min()
-    if first is not None and scorer.train_end >= first:  # type: ignore[operator]
+    if first is not None and scorer.train_end >= first:
         raise ContractViolation(
             f"model version {version} was trained up to {format_instant(scorer.train_end)} and must "
-            f"not score {format_instant(first)}",  # type: ignore[arg-type]
+            f"not score {format_instant(first)}",
             remedy="open its book at or after the end of its training",
         )

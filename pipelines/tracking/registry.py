@@ -298,12 +298,16 @@ class Registry:
 
     def _aliases(self) -> tuple[dict[str, str], str | None]:
         """Return the aliases, and the champion that was mirrored last."""
-        found = self.tracking.client.search_registered_models(f"name = '{self.name}'")
-        if not found:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self.tracking.client.get_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code not in _NO_SUCH_VERSION:
+                raise
             return {}, None
-        aliases = found[0].aliases
-        standing = {alias: str(aliases[alias]) for alias in ALIASES if alias in aliases}
-        return standing, found[0].tags.get(_MIRRORED)
+        standing = {a: str(found.aliases[a]) for a in ALIASES if a in found.aliases}
+        return standing, found.tags.get(_MIRRORED)
 
     def _read(self, uri: str, scorer_hash: str, name: str) -> Scorer:
         folder = self._folder(f"{uri.removeprefix('file://')}/{SCORER_PATH}", scorer_hash, name)
