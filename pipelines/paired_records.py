@@ -1,5 +1,6 @@
 """What a champion and a challenger did since they met, as records that can be compared."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -14,8 +15,14 @@ from pipelines.context import Context
 from pipelines.labelled_bars import read_labels
 from pipelines.ledger import Book, Promotion
 from pipelines.ledger.shadows import Shadow, shadows_at
-from pipelines.tables import KEY
+from pipelines.tables import KEY, SCORES
 
+_NO_LOSSES = pl.DataFrame(
+    schema={
+        **{name: SCORES.schema[name] for name in (*KEY, "model_version", "horizon_bars")},
+        "loss": pl.Float64(),
+    }
+)
 NO_RECORD = Record(np.empty(0, np.int64), np.empty(0))
 
 
@@ -99,34 +106,58 @@ def after(record: Record, start: datetime) -> Record:
     return record._replace(known_at=record.known_at[kept], value=record.value[kept])
 
 
-def loss_records(
-    context: Context, champion: str, challenger: str, start: datetime, end: datetime
-) -> tuple[Record, Record, int]:
-    """Return both versions' mean log losses, negative, at the instants at which both scored.
+def read_losses(
+    context: Context, versions: Sequence[str], start: datetime, end: datetime
+) -> pl.DataFrame:
+    """Return what every score of `versions` known after `start` cost.
 
-    The outcomes are those of `training.label`; an instant counts with the symbols that both scored
-    and whose outcome is known at `end`.
+    The outcomes are those of `training.label`, at each score's own horizon.
+
+    Returns
+    -------
+    polars.DataFrame
+        The key, `model_version`, `horizon_bars` and `loss`, the log loss [nats]: null where the outcome
+        is not known at `end`.
+    """
+    columns = (*KEY, "model_version", *PROBABILITIES, "horizon_bars")
+    scores = context.lake.read("scores", start=start, end=end, columns=columns)
+    scores = scores.filter(
+        pl.col("venue") == context.settings.venue, pl.col("model_version").is_in(list(versions))
+    )
+    label, measured = context.settings.training.label, [_NO_LOSSES]
+    for (horizon,), part in scores.group_by("horizon_bars", maintain_order=True):
+        labels = read_labels(context, label.at_horizon(int(horizon)), start, end)
+        measured.append(_with_losses(part, labels))
+    return pl.concat(measured)
+
+
+def loss_records(
+    losses: pl.DataFrame, champion: str, challenger: str, start: datetime
+) -> tuple[Record, Record, int | None]:
+    """Return both versions' mean log losses, negative, at the instants after `start` at which both scored.
+
+    An instant counts with the symbols that both scored and whose outcome is known.
+
+    Parameters
+    ----------
+    losses : polars.DataFrame
+        As `read_losses` returns them.
 
     Returns
     -------
     champion, challenger : Record
         Empty where one scored nothing, or they foresee different horizons.
-    horizon_bars : int
-        After which an outcome is known.
+    horizon_bars : int or None
+        After which an outcome is known; None where neither scored.
     """
-    venue = context.settings.venue
-    columns = (*KEY, "model_version", *PROBABILITIES, "horizon_bars")
-    scores = context.lake.read("scores", start=start, end=end, columns=columns)
-    scores = scores.filter(
-        pl.col("venue") == venue, pl.col("model_version").is_in([champion, challenger])
+    pair = losses.filter(
+        pl.col("known_at") > start, pl.col("model_version").is_in([champion, challenger])
     )
-    label = context.settings.training.label
-    horizons = scores["horizon_bars"].unique().to_list()
-    if scores["model_version"].n_unique() < 2 or len(horizons) != 1:
-        return NO_RECORD, NO_RECORD, max(horizons, default=label.horizon_bars)
-    labels = read_labels(context, label.at_horizon(horizons[0]), start, end)
-    losses = _with_losses(scores.join(labels.drop_nulls("outcome"), on=KEY))
-    mine, other = (losses.filter(pl.col("model_version") == v) for v in (champion, challenger))
+    horizons = pair["horizon_bars"].unique().to_list()
+    if pair["model_version"].n_unique() < 2 or len(horizons) != 1:
+        return NO_RECORD, NO_RECORD, max(horizons, default=None)
+    known = pair.drop_nulls("loss")
+    mine, other = (known.filter(pl.col("model_version") == v) for v in (champion, challenger))
     both = mine.join(other, on=KEY, suffix="_other").group_by("known_at", maintain_order=True)
     means = both.agg(pl.col("loss").mean(), pl.col("loss_other").mean()).sort("known_at")
     at = _instants(means)
@@ -134,9 +165,13 @@ def loss_records(
     return *records, horizons[0]
 
 
-def _with_losses(scored: pl.DataFrame) -> pl.DataFrame:
-    proba = scored.select(PROBABILITIES).to_numpy()
-    return scored.with_columns(loss=row_log_loss(proba, scored["outcome"].to_numpy()))
+def _with_losses(scores: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+    outcomes = labels.select(*KEY, "outcome")
+    scored = scores.join(outcomes, on=KEY, how="left", maintain_order="left")
+    proba, outcome = scored.select(PROBABILITIES).to_numpy(), scored["outcome"].fill_null(0)
+    loss = pl.Series(row_log_loss(proba, outcome.to_numpy()))
+    known = pl.when(pl.col("outcome").is_not_null()).then(loss)
+    return scored.select(*KEY, "model_version", "horizon_bars", loss=known)
 
 
 def _instants(frame: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -108,10 +108,14 @@ def _promise_of(context: Context, version: str) -> Promise:
     except ContractViolation as refusal:
         return Promise(None, reason=f"what it foresaw is not known: {refusal.message}")
     try:
-        _, plan = load_unsearched(context, info.training_id)
+        level = context.once(
+            f"interval level of {info.training_id}",
+            None,
+            lambda: load_unsearched(context, info.training_id)[1].training.interval_level,
+        )
     except ContractViolation:
         return Promise(label)
-    return Promise(label, plan.training.interval_level)
+    return Promise(label, level)
 
 
 def _close(context: Context, due: pl.DataFrame, promises: dict[str, Promise]) -> pl.DataFrame:

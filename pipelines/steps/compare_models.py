@@ -1,6 +1,6 @@
 """Compare every challenger with the champion of that time."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,6 +28,7 @@ from pipelines.paired_records import (
     book_record,
     followers_of,
     loss_records,
+    read_losses,
     rivals_of,
 )
 from pipelines.tables import COMPARISONS
@@ -55,10 +56,16 @@ def compare_models(context: Context, as_of: datetime) -> StepReport:
         detail: dict[str, Any] = {"comparisons": 0, "note": "no model is champion yet"}
         return StepReport("compare_models", as_of, changed=False, detail=detail)
     books, most = context.ledger.books(), context.settings.books.max_shadows
-    rows = list(_rows(context, reign, rivals_of(books, reign, as_of), as_of))
-    for shadow in followers_of(context.ledger.shadows(), books, reign, as_of, most):
-        found = _losses(context, reign, shadow, as_of)
-        rows.append(_row(reign, shadow, as_of, "log_loss", found))
+    rivals = {_follower(rival): rival for rival in rivals_of(books, reign, as_of)}
+    shadows = followers_of(context.ledger.shadows(), books, reign, as_of, most)
+    returns = _returns(context, reign, rivals, as_of)
+    losses = _losses(context, reign, [*rivals, *shadows], as_of)
+    rows = [
+        _row(reign, follower, as_of, measure, found[follower])
+        for follower in (*rivals, *shadows)
+        for measure, found in (("net_return", returns), ("log_loss", losses))
+        if follower in found
+    ]
     frame = pl.DataFrame(rows, schema=COMPARISONS.schema)
     hour = as_of - timeframe_delta(context.settings.timeframe)
     changed = context.lake.replace(COMPARISONS, frame, start=hour, end=as_of)
@@ -67,22 +74,8 @@ def compare_models(context: Context, as_of: datetime) -> StepReport:
     return StepReport("compare_models", as_of, changed, detail)
 
 
-def _rows(
-    context: Context, reign: Promotion, rivals: list[Rival], as_of: datetime
-) -> Iterator[dict[str, Any]]:
-    if not rivals:
-        return
-    names = {book.model_version: book.name for book in context.ledger.books()}
-    known = reign.version in names
-    champion = book_record(context, names[reign.version], as_of) if known else NO_RECORD
-    for rival in rivals:
-        follower = Follower(str(rival.book.model_version), rival.since, rival.arrival)
-        judged = {
-            "net_return": _returns(context, champion, rival, as_of),
-            "log_loss": _losses(context, reign, follower, as_of),
-        }
-        for measure, comparison in judged.items():
-            yield _row(reign, follower, as_of, measure, comparison)
+def _follower(rival: Rival) -> Follower:
+    return Follower(str(rival.book.model_version), rival.since, rival.arrival)
 
 
 def _row(
@@ -98,23 +91,45 @@ def _row(
     }
 
 
-def _returns(context: Context, champion: Record, rival: Rival, as_of: datetime) -> Comparison:
+def _returns(
+    context: Context, reign: Promotion, rivals: dict[Follower, Rival], as_of: datetime
+) -> dict[Follower, Comparison]:
+    if not rivals:
+        return {}
+    names = {book.model_version: book.name for book in context.ledger.books()}
+    known = reign.version in names
+    champion = book_record(context, names[reign.version], as_of) if known else NO_RECORD
     config, step = context.settings.comparison, timeframe_delta(context.settings.timeframe)
-    challenger = book_record(context, rival.book.name, as_of)
-    # A silent hour is walked later: a block counts once both books have walked all of it.
-    walked = [int(record.known_at[-1]) for record in (champion, challenger) if record.known_at.size]
-    terms = return_terms(config, step, rival.arrival, min(walked, default=0), champion)
-    return compare(after(champion, rival.since), after(challenger, rival.since), terms, config)
+    found = {}
+    for follower, rival in rivals.items():
+        challenger = book_record(context, rival.book.name, as_of)
+        # A silent hour is walked later: a block counts once both books have walked all of it.
+        walked = [int(r.known_at[-1]) for r in (champion, challenger) if r.known_at.size]
+        terms = return_terms(config, step, rival.arrival, min(walked, default=0), champion)
+        since = rival.since
+        found[follower] = compare(after(champion, since), after(challenger, since), terms, config)
+    return found
 
 
-def _losses(context: Context, reign: Promotion, follower: Follower, as_of: datetime) -> Comparison:
+def _losses(
+    context: Context, reign: Promotion, followers: Sequence[Follower], as_of: datetime
+) -> dict[Follower, Comparison]:
+    if not followers:
+        return {}
     config, step = context.settings.comparison, timeframe_delta(context.settings.timeframe)
-    version, since, arrival = follower
-    mine, other, horizon = loss_records(context, reign.version, version, since, as_of)
     until = round(as_of.timestamp() * 1e6)
-    terms = loss_terms(config, step, arrival, until, horizon)
-    found = compare(mine, other, terms, config)
-    return found if mine.known_at.size else replace(found, reason=_NOT_SCORED)
+    versions = [reign.version, *(follower.version for follower in followers)]
+    since = min(follower.since for follower in followers)
+    losses = read_losses(context, versions, since, as_of)
+    found = {}
+    for follower in followers:
+        mine, other, horizon = loss_records(losses, reign.version, follower.version, follower.since)
+        bars = context.settings.training.label.horizon_bars if horizon is None else horizon
+        judged = compare(
+            mine, other, loss_terms(config, step, follower.arrival, until, bars), config
+        )
+        found[follower] = judged if mine.known_at.size else replace(judged, reason=_NOT_SCORED)
+    return found
 
 
 def return_terms(
