@@ -27,6 +27,9 @@ import psutil
 # A unix socket's address holds 107 bytes, of which the server's file name takes 14.
 _LONGEST_SOCKET_FOLDER = 90
 _ATTEMPTS = 10
+_PATIENCE_SECONDS = 60
+# Of postmaster.pid, as pg_ctl reads it to wait (PostgreSQL's pidfile.h).
+_STATUS_LINE, _READY = 7, "ready"
 
 
 class EmbeddedServer:
@@ -53,7 +56,7 @@ class EmbeddedServer:
 
     def join(self) -> None:
         """Start the server if it does not run, and count this process among its users."""
-        if self.users >= 0 and _postmaster(self.data_folder) is not None:
+        if self.users >= 0 and _status(self.data_folder) == _READY:
             return
         with _turn(self.data_folder):
             _start(self.data_folder)
@@ -121,7 +124,7 @@ def _beside(data_folder: Path, suffix: str) -> Path:
 def _start(data_folder: Path) -> None:
     if not (data_folder / "PG_VERSION").is_file():
         _initialise(data_folder)
-    if _postmaster(data_folder) is not None:
+    if _is_up(data_folder):
         return
     if os.geteuid() == 0:
         _let_the_system_user_in(data_folder)
@@ -149,10 +152,27 @@ def _start(data_folder: Path) -> None:
             )
             return
         except ChildProcessError:
+            # A process that was killed may have had it started a moment ago.
+            if _is_up(data_folder):
+                return
             # Backends of a killed server hold its shared memory for a moment.
             if attempt == _ATTEMPTS - 1:
                 raise
             time.sleep(0.5)
+
+
+def _is_up(data_folder: Path) -> bool:
+    """Say whether the server answers; one that starts or stops, left so by a killed process, is waited for."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while (status := _status(data_folder)) is not None:
+        if status == _READY:
+            return True
+        if time.monotonic() > deadline:
+            raise ChildProcessError(
+                f"the server of {data_folder} has been {status} for {_PATIENCE_SECONDS} s"
+            )
+        time.sleep(0.05)
+    return False
 
 
 def _initialise(data_folder: Path) -> None:
@@ -215,6 +235,17 @@ def _postmaster(data_folder: Path) -> psutil.Process | None:
     except (OSError, ValueError, IndexError, psutil.Error):
         return None
     return process if ours and alive else None
+
+
+def _status(data_folder: Path) -> str | None:
+    """Return what the server says of itself ("starting", "ready", "stopping"); None if none runs."""
+    if _postmaster(data_folder) is None:
+        return None
+    try:
+        lines = (data_folder / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return None
+    return lines[_STATUS_LINE].strip() if len(lines) > _STATUS_LINE else "starting"
 
 
 def _system_user_id() -> int:

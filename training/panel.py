@@ -181,7 +181,10 @@ def build_panel(
     features = features.filter(pl.col("known_at") <= end)
     keys = features.select(KEY)
     joined = _labels_of(keys, bars, label, timeframe, end)
-    X = features.select(names).to_numpy().astype(np.float32, copy=False)
+    # A column at a time: those of a long history are in many chunks.
+    X = np.empty((features.height, len(names)), np.float32, order="F")
+    for place, name in enumerate(names):
+        X[:, place] = features[name].to_numpy()
     volatility = X[:, names.index(SCALE_FEATURE)].astype(np.float64)
     others, label_end = {}, _instants(joined["label_end"])
     for horizon in label.extra_horizons:

@@ -7,38 +7,29 @@ import polars as pl
 # Shorter runs than this on average are sorted row by row, and so are few rows altogether.
 _RUN = 64
 _FEW = 1_000
+# Up to so many values, 8 MB, the runs are copied into one piece.
+_COMPACT = 2_000_000
 
 
 def by_key(frame: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     """Return `frame` sorted by `key`, rows that follow each other moved together.
 
-    A month's file is sorted when it is written, so a wide table is put in order by copying one
-    block a symbol and month; what does not come in such runs is sorted row by row.
+    A month's file is sorted when it is written, so a table is put in order a block a symbol and month;
+    what does not come in such runs is sorted row by row. Of a large frame no value is moved: its columns
+    are chunks of those it had, for years of hundreds of columns take longer to copy than to read.
     """
-    runs = None if frame.height < _FEW else runs_in_order(frame, key)
+    runs = None if frame.height < _FEW else _runs(frame, key)
     if runs is None:
         return frame.sort(key)
     pieces = runs.select("begin", "length").iter_rows()
-    return pl.concat([frame.slice(begin, length) for begin, length in pieces], rechunk=True)
+    compact = frame.height * frame.width <= _COMPACT
+    return pl.concat([frame.slice(begin, length) for begin, length in pieces], rechunk=compact)
 
 
-def runs_in_order(
-    keys: pl.DataFrame, key: Sequence[str], cuts: Sequence[int] = ()
-) -> pl.DataFrame | None:
-    """Return the runs of rows that follow each other, in the order that sorts the whole.
+def _runs(keys: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame | None:
+    """Return begin and length of the runs of rows that follow each other, in the order that sorts them all.
 
-    Parameters
-    ----------
-    keys : polars.DataFrame
-        At least the columns `key`, without nulls.
-    cuts : sequence of int
-        Rows that begin a run of their own whatever stands before them.
-
-    Returns
-    -------
-    polars.DataFrame or None
-        Row it begins at and length of each; None where rows do not come in runs, or where these
-        overlap, as they do if a key repeats.
+    None where rows do not come in runs, or where these overlap, as they do if a key repeats.
     """
     *entity, last = key
     same = pl.lit(value=True)
@@ -46,8 +37,6 @@ def runs_in_order(
         same &= pl.col(name) == pl.col(name).shift(1)
     follows = same & (pl.col(last) > pl.col(last).shift(1))
     begins = keys.select(follows.fill_null(value=False).not_().arg_true()).to_series()
-    if cuts:
-        begins = pl.concat([begins, pl.Series(cuts, dtype=begins.dtype)]).unique().sort()
     if keys.height <= _RUN * len(begins):
         return None
     ends = begins.shift(-1, fill_value=keys.height)

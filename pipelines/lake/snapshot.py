@@ -14,14 +14,11 @@ from typing import Any
 import polars as pl
 
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
-from pipelines.lake.assembly import assemble
 from pipelines.lake.order import by_key
 from pipelines.tables import Table, contract
 
 _CACHED_MONTHS = 6
 _CACHED_BYTES = 256 * 2**20
-# From so many float columns on, years of them are put in order while they are read.
-_WIDE = 16
 
 STORE_REMEDY = "check the disk's space and permissions, or the object store, and run again"
 # How the file system, the object store and the network say in a message that they failed.
@@ -107,11 +104,6 @@ class Snapshot:
             rows = pl.concat([frame.filter(chosen) for frame in months]) if months else self._none()
             return by_key(rows, key)
         paths = [path for of_month in held.values() for path in of_month]
-        # One symbol of many is not worth the reading of all; an object store is asked but once.
-        if symbols is None and "://" not in self.uri:
-            frame = self._assembled(paths, chosen, names or list(self.schema), key)
-            if frame is not None:
-                return frame
         return by_key(self.scan(paths, chosen, names), key)
 
     def of_months(self, months: Sequence[str]) -> pl.DataFrame:
@@ -157,18 +149,6 @@ class Snapshot:
             return (lazy if names is None else lazy.select(names)).collect()
         except (OSError, pl.exceptions.PolarsError) as error:
             raise self._unreadable(error) from error
-
-    def _assembled(
-        self, paths: Sequence[str], chosen: pl.Expr, names: Sequence[str], key: Sequence[str]
-    ) -> pl.DataFrame | None:
-        wide = [name for name in names if self.schema[name] == pl.Float32()]
-        if len(wide) < _WIDE or not paths:
-            return None
-        narrow = [name for name in names if self.schema[name] != pl.Float32()]
-        rows = dict(self.files.select("path", pl.col("rows").fill_null(0)).iter_rows())
-        files = [(path, rows[path]) for path in paths]
-        frame = assemble(self.scan, files, chosen, narrow=narrow, wide=wide, key=key)
-        return None if frame is None else frame.select(names)
 
     def describe(self) -> dict[str, Any]:
         """Return rows, first, last, version and bytes."""

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -77,6 +78,33 @@ def test_a_killed_user_does_not_keep_the_server_and_a_killed_server_comes_back(
     assert _answer(server) == 42
     server.cleanup()
     assert postmaster_pid(data) is None
+
+
+@pytest.mark.parametrize("left", ["starting", "stopping"])
+def test_a_server_that_a_killed_process_left_half_way_is_waited_for(
+    server_path: Path, left: str
+) -> None:
+    data = server_path / "postgres"
+    for _ in range(3):
+        server = EmbeddedServer(data)
+        if left == "starting":
+            postmaster = psutil.Process(postmaster_pid(data))
+            postmaster.kill()
+            postmaster.wait(10)
+            server.cleanup()
+            options = f"-h '' -k {data}"
+            log = str(data / "log")
+            embedded_postgres._run(
+                "pg_ctl", "-W", "-D", str(data), "-l", log, "-o", options, "start"
+            )
+            while postmaster_pid(data) is None:
+                time.sleep(0.001)
+        else:
+            embedded_postgres._run("pg_ctl", "-W", "-m", "fast", "-D", str(data), "stop")
+        joined = EmbeddedServer(data)
+        assert _answer(joined) == 42
+        joined.cleanup()
+        server.cleanup()
 
 
 def test_an_initialisation_killed_half_way_is_done_again(server_path: Path) -> None:

@@ -22,6 +22,14 @@ def test_sorted_months_are_put_together_a_symbol_after_the_other():
     assert rows.n_chunks() == 1
 
 
+def test_a_large_frame_is_put_in_order_without_a_copy():
+    wide = [pl.lit(float(i), pl.Float32).alias(f"f{i}") for i in range(300)]
+    late, early = (frame(*month(h, 4_000)).with_columns(wide) for h in (4_000, 0))
+    rows = by_key(pl.concat([late, early]), KEY)
+    assert rows["x"].to_list() == [x for _, _, x in month(0, 8_000)]
+    assert rows.n_chunks() == 4
+
+
 def test_months_that_interleave_are_sorted_row_by_row():
     even = [row for row in month(0, 400) if row[1] % 2 == 0]
     odd = [row for row in month(0, 400) if row[1] % 2 == 1]

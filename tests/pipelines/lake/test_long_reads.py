@@ -1,4 +1,4 @@
-"""Years of a wide table are put in order while they are read: the reader must not be able to tell."""
+"""Years of a wide table come in order without being copied: the reader must not be able to tell."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,13 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 from deltalake import write_deltalake
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipelines.lake import Lake, assembly
-from pipelines.lake.assembly import assemble
+from pipelines.lake import Lake
 from pipelines.tables import features_table
 
 NAMES = [f"f{i}" for i in range(20)]
@@ -53,7 +49,6 @@ def test_a_window_of_many_months_reads_as_it_was_written(first, last, lake, rows
     expected = rows.filter(pl.col("known_at") > (start or START), pl.col("known_at") <= end)
     read = lake.read("features", start=start, end=end)
     assert_frame_equal(read, expected)
-    assert read.n_chunks() == 1
     assert read["f0"].null_count() == 0
     assert_frame_equal(lake.read("features", start=start, end=end, version=0), expected)
 
@@ -82,58 +77,3 @@ def test_a_nan_that_another_writer_left_next_to_nulls_stays_what_it_is(rows, tmp
     assert_frame_equal(read, foreign)
     assert read["f1"].is_nan().sum() == 1
     assert read["f1"].null_count() == 100
-
-
-def store(frames):
-    """Return a `scan` over frames in memory, and the files it knows."""
-
-    def scan(paths, chosen, names):
-        read = pl.concat([frames[path] for path in paths])
-        return read.filter(True if chosen is None else chosen).select(names)
-
-    return scan, [(path, frame.height) for path, frame in frames.items()]
-
-
-def month(symbols, first, hours):
-    keys = [("v", s, first + h, None if h % 7 == 0 else float(h)) for s in symbols for h in hours]
-    return pl.DataFrame(
-        keys, schema={"venue": pl.String, "symbol": pl.String, "hour": pl.Int64, "x": pl.Float32},
-        orient="row",
-    )  # fmt: skip
-
-
-HOUR_KEY = ["venue", "symbol", "hour"]
-COLUMNS = {"narrow": HOUR_KEY, "wide": ["x"], "key": HOUR_KEY}
-
-
-def test_rows_that_do_not_come_in_runs_are_left_to_a_sort():
-    scan, files = store({str(h): month("ABC", h, range(1)) for h in range(100)})
-    assert assemble(scan, files, pl.col("hour") >= 0, **COLUMNS) is None
-
-
-def test_a_file_of_another_length_than_the_log_says_is_not_trusted():
-    scan, files = store({"a": month("AB", 0, range(200))})
-    assert assemble(scan, files, pl.col("hour") >= 0, **COLUMNS) is not None
-    assert assemble(scan, [("a", 399)], pl.col("hour") >= 0, **COLUMNS) is None
-
-
-parts = st.lists(
-    st.tuples(st.sampled_from(["A", "B", "AB", "BC"]), st.integers(70, 200)), min_size=1
-)
-
-
-@hypothesis_settings(max_examples=50)
-@given(parts, st.integers(0, 500), st.integers(0, 500), st.sampled_from([1, 300, 10_000]))
-def test_any_files_and_window_equal_a_sort_of_them(found, skip, width, at_once):
-    frames = {str(i): month(s, 1000 * i, range(n)) for i, (s, n) in enumerate(found)}
-    chosen = pl.col("hour").is_between(skip, skip + 10 * width)
-    scan, files = store(frames)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assembly, "_ROWS_AT_ONCE", at_once)
-        read = assemble(scan, files, chosen, **COLUMNS)
-    expected = pl.concat(frames.values()).filter(chosen).sort(HOUR_KEY)
-    if read is None:
-        # Only the edges of a window make runs short.
-        assert expected.height < 64 * 2 * len(found)
-    else:
-        assert_frame_equal(read, expected)
