@@ -85,9 +85,8 @@ class Snapshot:
         columns: Sequence[str] | None = None,
     ) -> pl.DataFrame:
         """Return the rows with `start < known_at <= end`, sorted by key; see `Lake.read`."""
-        chosen = known_within(start, end)
-        if symbols is not None:
-            chosen &= pl.col("symbol").is_in(list(symbols))
+        within = known_within(start, end)
+        asked = None if symbols is None else pl.col("symbol").is_in(list(symbols))
         first, last = "" if start is None else month_of(start), month_of(end)
         held = {
             month: paths
@@ -101,10 +100,12 @@ class Snapshot:
             months = [self.months.rows(self, month, paths) for month, paths in held.items()]
             if names is not None:
                 months = [frame.select(names) for frame in months]
+            chosen = within if asked is None else within & asked
             rows = pl.concat([frame.filter(chosen) for frame in months]) if months else self._none()
             return by_key(rows, key)
         paths = [path for of_month in held.values() for path in of_month]
-        return by_key(self.scan(paths, chosen, names), key)
+        # Nearly all rows of these months are within: a filter while reading would cost more.
+        return by_key(self.scan(paths, asked, names).filter(within), key)
 
     def of_months(self, months: Sequence[str]) -> pl.DataFrame:
         """Return all rows of `months`, in no order."""

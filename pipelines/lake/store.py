@@ -103,7 +103,8 @@ class Lake:
         Returns
         -------
         polars.DataFrame
-            In the table's contract; an absent table reads as empty.
+            In the table's contract; an absent table reads as empty. Years of a wide table come in
+            many chunks a column.
 
         Raises
         ------
