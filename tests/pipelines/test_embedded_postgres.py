@@ -101,6 +101,8 @@ def test_a_server_that_a_killed_process_left_half_way_is_waited_for(
                 time.sleep(0.001)
         else:
             embedded_postgres._run("pg_ctl", "-W", "-m", "fast", "-D", str(data), "stop")
+            while embedded_postgres._status(data) == "ready":
+                time.sleep(0.001)
         joined = EmbeddedServer(data)
         assert _answer(joined) == 42
         joined.cleanup()
