@@ -22,6 +22,11 @@ FAR_FUTURE = datetime(9999, 12, 31, tzinfo=UTC)
 """The end of a look at all there is."""
 
 
+def microseconds(instant: datetime) -> int:
+    """Return an instant as microseconds since 1970, exactly."""
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
 def now() -> datetime:
     """Read the wall clock: to choose `as_of` and to stamp audit columns, never inside logic."""
     return datetime.now(UTC)

@@ -11,6 +11,7 @@ import polars as pl
 from evaluation.calibration import row_log_loss
 from evaluation.comparison.blocks import Record
 from evaluation.forecast import PROBABILITIES
+from pipelines.clock import microseconds
 from pipelines.context import Context
 from pipelines.labelled_bars import read_labels
 from pipelines.ledger import Book, Promotion
@@ -102,22 +103,21 @@ def book_record(context: Context, name: str, end: datetime) -> Record:
 
 def after(record: Record, start: datetime) -> Record:
     """Return the part of a record known after `start`."""
-    kept = record.known_at > start.timestamp() * 1_000_000
+    kept = record.known_at > microseconds(start)
     return record._replace(known_at=record.known_at[kept], value=record.value[kept])
 
 
 def read_losses(
     context: Context, versions: Sequence[str], start: datetime, end: datetime
 ) -> pl.DataFrame:
-    """Return what every score of `versions` known after `start` cost.
+    """Return what every score of `versions` known after `start` cost, if what came of it is known at `end`.
 
     The outcomes are those of `training.label`, at each score's own horizon.
 
     Returns
     -------
     polars.DataFrame
-        The key, `model_version`, `horizon_bars` and `loss`, the log loss [nats]: null where the outcome
-        is not known at `end`.
+        The key, `model_version`, `horizon_bars` and `loss`, the log loss [nats].
     """
     columns = (*KEY, "model_version", *PROBABILITIES, "horizon_bars")
     scores = context.lake.read("scores", start=start, end=end, columns=columns)
@@ -136,7 +136,7 @@ def loss_records(
 ) -> tuple[Record, Record, int | None]:
     """Return both versions' mean log losses, negative, at the instants after `start` at which both scored.
 
-    An instant counts with the symbols that both scored and whose outcome is known.
+    An instant counts with the symbols that both scored.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def loss_records(
     champion, challenger : Record
         Empty where one scored nothing, or they foresee different horizons.
     horizon_bars : int or None
-        After which an outcome is known; None where neither scored.
+        After which an outcome is known; None where neither has one.
     """
     pair = losses.filter(
         pl.col("known_at") > start, pl.col("model_version").is_in([champion, challenger])
@@ -156,8 +156,7 @@ def loss_records(
     horizons = pair["horizon_bars"].unique().to_list()
     if pair["model_version"].n_unique() < 2 or len(horizons) != 1:
         return NO_RECORD, NO_RECORD, max(horizons, default=None)
-    known = pair.drop_nulls("loss")
-    mine, other = (known.filter(pl.col("model_version") == v) for v in (champion, challenger))
+    mine, other = (pair.filter(pl.col("model_version") == v) for v in (champion, challenger))
     both = mine.join(other, on=KEY, suffix="_other").group_by("known_at", maintain_order=True)
     means = both.agg(pl.col("loss").mean(), pl.col("loss_other").mean()).sort("known_at")
     at = _instants(means)
@@ -166,12 +165,10 @@ def loss_records(
 
 
 def _with_losses(scores: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    outcomes = labels.select(*KEY, "outcome")
-    scored = scores.join(outcomes, on=KEY, how="left", maintain_order="left")
-    proba, outcome = scored.select(PROBABILITIES).to_numpy(), scored["outcome"].fill_null(0)
-    loss = pl.Series(row_log_loss(proba, outcome.to_numpy()))
-    known = pl.when(pl.col("outcome").is_not_null()).then(loss)
-    return scored.select(*KEY, "model_version", "horizon_bars", loss=known)
+    known = labels.select(*KEY, "outcome").drop_nulls()
+    scored = scores.join(known, on=KEY, maintain_order="left")
+    loss = row_log_loss(scored.select(PROBABILITIES).to_numpy(), scored["outcome"].to_numpy())
+    return scored.select(*KEY, "model_version", "horizon_bars", loss=pl.Series(loss))
 
 
 def _instants(frame: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

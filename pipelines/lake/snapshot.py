@@ -7,12 +7,13 @@ came from: a new commit costs one small file to read, not the month again.
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
 import polars as pl
 
+from pipelines.clock import microseconds
 from pipelines.errors import ConfigError, ContractViolation, SourceUnavailable
 from pipelines.lake.order import by_key
 from pipelines.tables import Table, contract
@@ -214,8 +215,7 @@ def known_within(start: datetime | None, end: datetime) -> pl.Expr:
 
 
 def _literal(instant: datetime) -> pl.Expr:
-    since_1970 = (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    return pl.lit(since_1970).cast(pl.Datetime("us", "UTC"))
+    return pl.lit(microseconds(instant)).cast(pl.Datetime("us", "UTC"))
 
 
 def month_of(instant: datetime) -> str:

@@ -16,7 +16,7 @@ from evaluation.comparison.verdict import (
     deviation_of,
     level_of_arrival,
 )
-from pipelines.clock import check_as_of, timeframe_delta
+from pipelines.clock import check_as_of, microseconds, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.ledger import Promotion
 from pipelines.ledger.books import champion_of
@@ -117,7 +117,7 @@ def _losses(
     if not followers:
         return {}
     config, step = context.settings.comparison, timeframe_delta(context.settings.timeframe)
-    until = round(as_of.timestamp() * 1e6)
+    until = microseconds(as_of)
     versions = [reign.version, *(follower.version for follower in followers)]
     since = min(follower.since for follower in followers)
     losses = read_losses(context, versions, since, as_of)

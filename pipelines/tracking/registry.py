@@ -303,7 +303,7 @@ class Registry:
         try:
             found = self.tracking.client.get_registered_model(self.name)
         except MlflowException as error:
-            if error.error_code not in _NO_SUCH_VERSION:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return {}, None
         standing = {a: str(found.aliases[a]) for a in ALIASES if a in found.aliases}

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ CONFIG = TrainingConfig.model_validate(
         "search": {"trials": 20, "objective": "net_return"},
     }
 )
+
+# Models of a retraining, with what differs from their defaults.
+RETRAINED = {"xgboost": {"colsample_bytree": 0.3, "max_depth": 4}, "lightgbm": {}}
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
@@ -163,17 +167,20 @@ def retraining(panel: Panel) -> None:
         data = lightgbm.Dataset(X[: train.size], y[: train.size])
         return lightgbm.train(given, data, 100).predict(X[train.size :])
 
-    def ours() -> Any:
+    def ours(name: str) -> Any:
         kept = panel.thinned(train, CONFIG.sample_every_bars)
         places = np.flatnonzero(kept)
         full = panel.samples(train, every=1, embargo_bars=0)
         samples = full.of(places)
         lone = Samples(**{**vars(samples), "observations": Observations.alone(X[places])})
-        model = make_model(CONFIG, {"colsample_bytree": 0.3, "max_depth": 4}).fit(lone)
+        config = CONFIG.model_copy(update={"model": name})
+        model = make_model(config, RETRAINED[name]).fit(lone)
         return model.predict_proba(Observations.alone(X[train.size :]))
 
     held = panel.weights(test)
-    for name, work in (("LightGBM with its defaults, all rows", plain), ("ours", ours)):
+    ways = {"LightGBM with its defaults, all rows": plain}
+    ways |= {f"ours, {name}": partial(ours, name) for name in RETRAINED}
+    for name, work in ways.items():
         proba, wall, cpu = timed(work)
         hit = proba[np.arange(test.size), y[train.size :]].clip(1e-9)
         loss = float(np.average(-np.log(hit), weights=held))
