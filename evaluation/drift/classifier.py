@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from evaluation.drift.histograms import Columns, bin_codes
 from evaluation.drift.null import Null, fit_null
@@ -16,11 +15,11 @@ INSTANTS = 42
 """Instants of a window that are looked at."""
 _MOST_WINDOWS = 60
 _RIDGE = 0.1
+_FARTHEST = 1e-4
+"""Area that a window wholly apart from the reference is given; of none the log odds would be infinite."""
 _PIECES = 7
 _HALVES = ((0, 1, 2), (4, 5, 6))
 """Pieces of a window that one fold learns from and the other is tested on; the middle one is purged."""
-
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,9 @@ class Classifier:
 
     def log_odds(self, X: Columns, bar: Counts) -> float:
         """Return how well a window is told from the reference, log odds of the area; NaN if too short."""
-        seen = _looked_at(bar, self.window_bars)
-        piece, pieces = pieces_of(bar[seen], self.window_bars)
+        codes, piece, pieces = _looked_at(X, bar, self.edges, self.window_bars)
         if pieces < _PIECES:
             return float("nan")
-        codes = bin_codes(X[seen], self.edges)
         return _told_apart(codes, piece - (pieces - _PIECES), self.sample, self.sample_piece)
 
 
@@ -81,9 +78,7 @@ def fit_classifier(X: Columns, bar: Counts, edges: Columns, *, window_bars: int)
     ----------
     Lopez-Paz and Oquab (2017), Revisiting classifier two-sample tests.
     """
-    seen = _looked_at(bar, window_bars)
-    piece, pieces = pieces_of(bar[seen], window_bars)
-    codes = bin_codes(X[seen], edges)
+    codes, piece, pieces = _looked_at(X, bar, edges, window_bars)
     order = np.argsort(piece, kind="stable")
     codes, piece = codes[order], piece[order]
     windows = pieces // _PIECES
@@ -94,10 +89,13 @@ def fit_classifier(X: Columns, bar: Counts, edges: Columns, *, window_bars: int)
     return Classifier(edges, codes[kept], piece[kept], window_bars, null)
 
 
-def _looked_at(bar: Counts, window_bars: int) -> Flags:
-    every = max(window_bars // INSTANTS, 1)
-    looked: Flags = (bar.max(initial=0) - bar) % every == 0
-    return looked
+def _looked_at(
+    X: Columns, bar: Counts, edges: Columns, window_bars: int
+) -> tuple[Columns, Counts, int]:
+    """Return codes and pieces of the rows that are looked at, and how many pieces all of the bars make."""
+    piece, pieces = pieces_of(bar, window_bars)
+    seen = (bar.max(initial=0) - bar) % max(window_bars // INSTANTS, 1) == 0
+    return bin_codes(X[seen], edges), piece[seen], pieces
 
 
 def _thinned(rows: Counts) -> Counts:
@@ -124,7 +122,7 @@ def _told_apart(window: Columns, piece: Counts, rest: Columns, rest_piece: Count
                 window[halves[tested]] @ direction, rest[stretches[tested]] @ direction
             )
         )
-    area = float(np.clip(np.mean(areas), 0.01, 0.99))
+    area = float(np.clip(np.mean(areas), _FARTHEST, 1.0 - _FARTHEST))
     return float(np.log(area / (1.0 - area)))
 
 

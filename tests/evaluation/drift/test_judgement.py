@@ -55,6 +55,16 @@ def judged():
     return reference, fresh, fresh_bar, predictions(4, fresh_bar)
 
 
+def test_a_week_of_hours_is_told_apart_from_its_reference_and_one_that_moved_is_far() -> None:
+    X, bar = panel(1, 168 * FEWEST_WINDOWS)
+    classifier = fit_classifier(X, bar, bin_edges(X)[0], window_bars=168)
+    fresh, fresh_bar = panel(3, 168)
+    usual, moved = (classifier.log_odds(at, fresh_bar) for at in (fresh, fresh + 9.0))
+    assert np.isfinite(usual)
+    assert usual < classifier.null.cut(0.01)[0] < moved
+    assert np.isnan(classifier.log_odds(fresh[SYMBOLS * 24 :], fresh_bar[SYMBOLS * 24 :]))
+
+
 def test_days_without_drift_alarm_no_more_often_than_the_level_allows() -> None:
     level, days, alarms = 0.05, 0, 0
     for seed in range(12):
