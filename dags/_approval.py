@@ -36,6 +36,12 @@ def settle_promotion(report, answer):
     return run_step("settle_promotion", as_of(), report["version"], chosen, decided_by)
 
 
+def hours_for_an_answer():
+    """Return how long a round may wait for a person; no time where the mode asks nobody."""
+    hours = SETTINGS.promotion.approval_hours if SETTINGS.promotion.mode == "approve" else 0.0
+    return timedelta(hours=hours)
+
+
 def ask_a_person(report):
     """Wire the question after the report of `promote_model`."""
     asked = HITLOperator(

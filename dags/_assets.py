@@ -5,6 +5,8 @@ from airflow.sdk import Asset
 # What a step writes. Each asset is named here and nowhere else: a second URI for a name would make it
 # inactive.
 PROMOTIONS = Asset(name="promotions", uri="hourglass://ledger/promotions")
+DECISIONS = Asset(name="decisions", uri="hourglass://lake/decisions")
+_BY_HAND = ("settle_promotion", "change_champion")
 OUTLETS = {
     "ingest_bars": [
         Asset(name="bars", uri="hourglass://lake/bars"),
@@ -18,6 +20,6 @@ OUTLETS = {
     "request_retraining": [Asset(name="retraining", uri="hourglass://drift/retraining")],
     "compare_models": [Asset(name="comparisons", uri="hourglass://lake/comparisons")],
     "close_outcomes": [Asset(name="outcomes", uri="hourglass://lake/outcomes")],
-    "promote_model": [PROMOTIONS, Asset(name="decisions", uri="hourglass://lake/decisions")],
-    **{name: [PROMOTIONS] for name in ("register", "settle_promotion", "change_champion")},
+    **{name: [PROMOTIONS, DECISIONS] for name in ("promote_model", "watch_champion", *_BY_HAND)},
+    "register": [PROMOTIONS],
 }

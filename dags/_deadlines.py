@@ -8,10 +8,10 @@ _RECORD = "pipelines.airflow.deadlines.record_late_run"
 _AT_ONCE = timedelta(0)
 
 
-def late_after(minutes, begun=_AT_ONCE):
-    """Return the deadline of a run, so long after its logical date and what is `begun` before it may."""
+def late_after(minutes, before=_AT_ONCE):
+    """Return the deadline of a run, so long after its logical date and what may pass `before` it counts."""
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
-        interval=begun + timedelta(minutes=minutes),
+        interval=before + timedelta(minutes=minutes),
         callback=SyncCallback(_RECORD, {"minutes": minutes}),
     )

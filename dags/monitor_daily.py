@@ -16,7 +16,7 @@ alarm, a pair that cannot be compared, a promotion that is refused are rows with
 
 from datetime import timedelta
 
-from _approval import ask_a_person
+from _approval import ask_a_person, hours_for_an_answer
 from _deadlines import late_after
 from _judging_form import JUDGING
 from _retraining import request_retraining
@@ -36,7 +36,7 @@ from airflow.sdk import CronTriggerTimetable, dag
     params={"as_of": AS_OF, **JUDGING},
     tags=["monitoring", "daily"],
     doc_md=__doc__,
-    deadline=late_after(SETTINGS.stack.daily_sla_minutes),
+    deadline=late_after(SETTINGS.stack.daily_sla_minutes, hours_for_an_answer()),
 )
 def monitor_daily():
     """Wire the daily round."""

@@ -75,13 +75,14 @@ def judge_version(
 
 
 def _scored(context: Context, info: VersionInfo, start: datetime, as_of: datetime) -> pl.DataFrame:
-    """Return the champion's scores of the window and of a horizon before, with what came of them.
+    """Return the champion's scores of the window and before, with what came of them.
 
-    An outcome counts once its whole horizon is over: those that end early are the large moves.
+    An outcome counts once its whole horizon is over: those that end early are the large moves. As far
+    back as a window and a horizon: hours without a score are made up for by earlier ones.
     """
     settings, step = context.settings, timeframe_delta(context.settings.timeframe)
     label = LabelConfig.model_validate_json(info.tags["label"])
-    first = start - label.horizon_bars * step
+    first = start - (as_of - start) - label.horizon_bars * step
     scores = context.lake.read("scores", start=first, end=as_of, symbols=settings.universe)
     scores = scores.filter(
         (pl.col("model_version") == info.version) & (pl.col("venue") == settings.venue)

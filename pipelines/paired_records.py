@@ -16,7 +16,8 @@ from pipelines.context import Context
 from pipelines.labelled_bars import read_labels
 from pipelines.ledger import Book, Promotion
 from pipelines.ledger.shadows import Shadow, shadows_at
-from pipelines.tables import KEY, SCORES
+from pipelines.tables import KEY, OUT_OF_FOLD_SCORES, SCORES
+from pipelines.tracking.plan import load_plan
 
 _NO_LOSSES = pl.DataFrame(
     schema={
@@ -38,11 +39,14 @@ class Rival:
         Bars known after it are compared: when the champion reigned and the book was open.
     arrival : int
         Its number among all challengers of this reign, from 1; it never changes.
+    met : int
+        Challengers of this reign so far, those that were retired included.
     """
 
     book: Book
     since: datetime
     arrival: int
+    met: int
 
 
 def rivals_of(books: list[Book], reign: Promotion, as_of: datetime) -> list[Rival]:
@@ -60,10 +64,15 @@ def rivals_of(books: list[Book], reign: Promotion, as_of: datetime) -> list[Riva
         and (book.retired_at is None or book.retired_at > reign.effective_from)
     ]
     return [
-        Rival(book, max(book.opened_at, reign.effective_from), number)
-        for number, book in enumerate(sorted(met, key=lambda b: (b.opened_at, b.name)), 1)
+        Rival(book, max(book.opened_at, reign.effective_from), number, len(met))
+        for number, book in enumerate(sorted(met, key=_arrived), 1)
         if book.is_live(as_of)
     ]
+
+
+def _arrived(book: Book) -> tuple[datetime, int]:
+    """Return what orders challengers; those of one instant by when they were registered."""
+    return book.opened_at, int(str(book.model_version))
 
 
 class Follower(NamedTuple):
@@ -77,7 +86,10 @@ class Follower(NamedTuple):
 def followers_of(
     shadows: list[Shadow], books: list[Book], reign: Promotion, as_of: datetime, most: int
 ) -> list[Follower]:
-    """Return the shadows at `as_of`, oldest first, numbered among all that were one in this reign."""
+    """Return the shadows at `as_of`, oldest first, numbered among all that were one in this reign.
+
+    One that comes back because a newer one was given a book has no number in it and is not compared.
+    """
     now = shadows_at(shadows, books, as_of, most)
     then = shadows_at(shadows, books, reign.effective_from, most)
     later = [s for s in shadows if reign.effective_from <= s.opened_at < as_of]
@@ -85,7 +97,7 @@ def followers_of(
     return [
         Follower(s.version, max(s.opened_at, reign.effective_from), number[s.version])
         for s in now
-        if s.version != reign.version
+        if s.version in number and s.version != reign.version
     ]
 
 
@@ -121,9 +133,48 @@ def read_losses(
     """
     columns = (*KEY, "model_version", *PROBABILITIES, "horizon_bars")
     scores = context.lake.read("scores", start=start, end=end, columns=columns)
-    scores = scores.filter(
-        pl.col("venue") == context.settings.venue, pl.col("model_version").is_in(list(versions))
+    scores = scores.filter(pl.col("model_version").is_in(list(versions)))
+    return _losses_of(context, scores, start, end)
+
+
+def tested_losses(
+    context: Context, versions: Sequence[str], as_of: datetime
+) -> tuple[pl.DataFrame, datetime]:
+    """Return, as `read_losses` does, what out-of-fold scores cost in the test windows that all trainings had.
+
+    They say how far such models lie apart before they have scored a bar together. They say nothing of
+    which is better: one was chosen by what the other was tested on.
+
+    Returns
+    -------
+    losses : polars.DataFrame
+        Empty where no window is common.
+    start : datetime
+        Losses are known after it.
+
+    Raises
+    ------
+    ContractViolation
+        If a version was deleted, or its training cannot be read.
+    """
+    of_version = {version: context.registry.version_info(version) for version in versions}
+    named = {info.training_id: version for version, info in of_version.items()}
+    plans = [load_plan(context, training)[1] for training in named]
+    start = max(plan.windows[0].test_start for plan in plans)
+    end = min(as_of, *(plan.windows[-1].test_end for plan in plans))
+    columns = (*KEY, "training_id", *PROBABILITIES, "horizon_bars")
+    scores = context.lake.read(
+        OUT_OF_FOLD_SCORES.name, start=min(start, end), end=end, columns=columns
     )
+    scores = scores.filter(pl.col("training_id").is_in(list(named)))
+    scores = scores.with_columns(model_version=pl.col("training_id").replace_strict(named))
+    return _losses_of(context, scores, start, as_of), start
+
+
+def _losses_of(
+    context: Context, scores: pl.DataFrame, start: datetime, end: datetime
+) -> pl.DataFrame:
+    scores = scores.filter(pl.col("venue") == context.settings.venue)
     label, measured = context.settings.training.label, [_NO_LOSSES]
     for (horizon,), part in scores.group_by("horizon_bars", maintain_order=True):
         labels = read_labels(context, label.at_horizon(int(horizon)), start, end)

@@ -212,13 +212,18 @@ class StackConfig(_Section):
         None, description="Celery broker, e.g. redis://127.0.0.1:6379/0."
     )
     parallelism: int = Field(4, ge=1, description="Airflow tasks at once.")
+    parallel_windows: int = Field(
+        2,
+        ge=1,
+        description="Test windows of a training that Airflow fits at once, each with training.threads; the rest of parallelism is free for the hour.",
+    )
     sla_minutes: float = Field(
         10.0, gt=0, description="The hourly chain must be done this long after the hour."
     )
     daily_sla_minutes: float = Field(
         120.0,
         gt=0,
-        description="The daily round must be done this long after it was due; a person who is asked about a promotion counts.",
+        description="The daily round must be done this long after it was due; in mode approve a person has promotion.approval_hours more.",
     )
     scheduled: bool = Field(
         True,

@@ -15,7 +15,7 @@ class ComparisonConfig(BaseModel):
         0.05,
         gt=0,
         lt=1,
-        description="Chance, over a champion's whole reign and all its challengers together, of a verdict where there is no difference; for returns, and again for losses.",
+        description="Chance, over a champion's whole reign and all its challengers together, of a verdict where there is no difference; for returns, again for losses, and again for those of shadows.",
     )
     block_hours: float = Field(
         24.0, gt=0, description="Returns are added up over blocks this long; one bet a block."

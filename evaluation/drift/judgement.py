@@ -14,6 +14,8 @@ from evaluation.drift.streams import Stream
 from serving.compiled import Counts, Floats
 
 ALL = "*"
+NOT_MEASURED = "not_measured"
+"""Statistic of a question that could not be answered."""
 _NOT_ENOUGH = "too few values in the window, or in the reference"
 
 
@@ -176,7 +178,7 @@ def judge_pulse(pulse: Pulse, X: Columns, *, level: float) -> Finding:
 
 def not_measured(group: str, reason: str, n: int = 0) -> Finding:
     """Return the row of a question that could not be answered, with its reason."""
-    return Finding(group, ALL, "not_measured", None, None, None, None, n, False, reason)
+    return Finding(group, ALL, NOT_MEASURED, None, None, None, None, n, False, reason)
 
 
 def _finding(

@@ -56,7 +56,10 @@ class PromotionConfig(BaseModel):
         description="automatic: evidence decides; approve: a person does, asked in Airflow; manual: nobody is asked, `hourglass promote` or an alias in MLflow.",
     )
     approval_hours: float = Field(
-        12.0, gt=0, description="A proposal that nobody answered for so long is rejected."
+        12.0,
+        gt=0,
+        le=23,
+        description="A proposal that nobody answered for so long is rejected; the next round is a day later.",
     )
     propose_every_days: float = Field(
         7.0, gt=0, description="A challenger that was rejected is proposed again after so long."

@@ -37,11 +37,11 @@ from pipelines.ledger.journal import read_journal
 from pipelines.ledger.migration import lock_ledger, migrate
 from pipelines.ledger.overruling import overrule
 from pipelines.ledger.profits import ProfitRecords, read_profits
-from pipelines.ledger.promoting import promote
+from pipelines.ledger.promoting import newest_hour, promote
 from pipelines.ledger.returns import count_fills, read_curve, read_returns
 from pipelines.ledger.rights import WRITER
 from pipelines.ledger.rows import id_of
-from pipelines.ledger.schema import audit, equity
+from pipelines.ledger.schema import audit
 from pipelines.ledger.shadows import Shadow, insert_shadow, read_shadows
 from pipelines.ledger.snapshot import Snapshot, replace_rows
 from pipelines.ledger.status import describe_ledger
@@ -185,6 +185,8 @@ class Ledger:
     ) -> bool:
         """Make `version` the champion from an instant on; False if it is that from then on already.
 
+        A promotion of kind `first` is none, and False, where there was a champion before.
+
         Parameters
         ----------
         version : str
@@ -201,8 +203,8 @@ class Ledger:
         Raises
         ------
         ContractViolation
-            If the instant is not after the newest promotion: the past is not rewritten. If another
-            than `succeeding` is champion by now.
+            If the instant is not after the newest promotion and the newest traded hour: the past is not
+            rewritten. If another than `succeeding` is champion by now.
         """
         with self._write() as connection:
             return promote(
@@ -239,8 +241,7 @@ class Ledger:
     def last_traded_at(self) -> datetime | None:
         """Return the newest hour any book has traded."""
         with self._read() as connection:
-            newest: datetime | None = connection.scalar(sa.select(sa.func.max(equity.c.known_at)))
-        return newest
+            return newest_hour(connection)
 
     def standings(self) -> list[Standing]:
         """Return where every book stands."""

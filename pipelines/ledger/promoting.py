@@ -11,7 +11,7 @@ from pipelines.errors import ContractViolation
 from pipelines.ledger.audit import append_audit, digest_of
 from pipelines.ledger.books import Kind, Promotion, read_promotions
 from pipelines.ledger.rows import id_of
-from pipelines.ledger.schema import promotions
+from pipelines.ledger.schema import equity, promotions
 
 
 def promote(
@@ -30,9 +30,12 @@ def promote(
     if any(p.version == version and p.effective_from == effective_from for p in standing):
         return False
     newest = standing[-1] if standing else None
+    if newest and kind == "first":
+        return False
     _refuse(version, effective_from, newest, succeeding)
     if newest and newest.version == version:
         return False
+    _refuse_the_past(version, effective_from, newest_hour(connection))
     values = {
         "effective_from": effective_from,
         "version": version,
@@ -49,6 +52,12 @@ def promote(
     ).one()
     append_audit(connection, effective_from, "promotion", told_of(stored._mapping))
     return True
+
+
+def newest_hour(connection: sa.Connection) -> datetime | None:
+    """Return the newest hour any book has traded."""
+    newest: datetime | None = connection.scalar(sa.select(sa.func.max(equity.c.known_at)))
+    return newest
 
 
 def told_of(promotion: Mapping[str, Any] | sa.RowMapping) -> dict[str, Any]:
@@ -78,5 +87,14 @@ def _refuse(
         raise ContractViolation(
             f"promotion of {version} from {format_instant(effective_from)} is not after "
             f"that of {newest.version} from {format_instant(newest.effective_from)}",
+            remedy="promote from a later instant",
+        )
+
+
+def _refuse_the_past(version: str, effective_from: datetime, traded: datetime | None) -> None:
+    if traded is not None and effective_from <= traded:
+        raise ContractViolation(
+            f"promotion of {version} from {format_instant(effective_from)}: that hour was traded, the "
+            f"newest is {format_instant(traded)}",
             remedy="promote from a later instant",
         )

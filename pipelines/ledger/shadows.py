@@ -42,9 +42,10 @@ def told_of(shadow: Shadow) -> dict[str, str]:
 
 def read_shadows(connection: sa.Connection) -> list[Shadow]:
     """Return every version that ever was a shadow, by when it became one."""
-    query = sa.select(shadows).order_by(shadows.c.opened_at, shadows.c.version)
     keys = Shadow.__dataclass_fields__
-    return [Shadow(**{key: getattr(row, key) for key in keys}) for row in connection.execute(query)]
+    found = connection.execute(sa.select(shadows))
+    standing = [Shadow(**{key: getattr(row, key) for key in keys}) for row in found]
+    return sorted(standing, key=lambda shadow: (shadow.opened_at, int(shadow.version)))
 
 
 def shadows_at(

@@ -33,6 +33,18 @@ def open_book(
     )
 
 
+def opening_of(context: Context, as_of: datetime) -> datetime:
+    """Return after which instant a model trained for `as_of` begins: never in hours that were traded.
+
+    A record made afterwards, of hours its maker had seen, would be no evidence; and a challenger that
+    arrived before others would take their place in the sharing of the level.
+    """
+    traded = context.ledger.last_traded_at()
+    arrived = [book.opened_at for book in context.ledger.books() if book.model_version]
+    arrived += [shadow.opened_at for shadow in context.ledger.shadows()]
+    return max([as_of, *arrived, *([traded] if traded else [])])
+
+
 def admit(context: Context, version: str, as_of: datetime, reason: str) -> list[Book]:
     """Give a new version a book, or make it a shadow; return the books that were retired for it.
 
@@ -43,18 +55,19 @@ def admit(context: Context, version: str, as_of: datetime, reason: str) -> list[
     ledger, books = context.ledger, context.settings.books
     if book_of(context, version) is not None:
         return []
+    opening = opening_of(context, as_of)
     if not ledger.promotions():
-        open_book(context, version, as_of, reason)
+        open_book(context, version, opening, reason)
         return []
     rivals, retired = challengers(context), []
     if len(rivals) >= books.max_challengers:
         weakest = _weakest(context, rivals, as_of) if books.max_challengers else None
         if weakest is None:
-            _shadow(context, version, as_of, reason)
+            _shadow(context, version, opening, reason)
             return []
         retire(context, weakest, as_of, f"made room for version {version}: {_why(context)}")
         retired.append(weakest)
-    open_book(context, version, as_of, reason)
+    open_book(context, version, opening, reason)
     return retired
 
 
@@ -106,10 +119,10 @@ def _why(context: Context) -> str:
     )
 
 
-def _shadow(context: Context, version: str, as_of: datetime, reason: str) -> None:
+def _shadow(context: Context, version: str, opening: datetime, reason: str) -> None:
     books = context.settings.books
     why = (
         f"{reason}; no place: {books.max_challengers} challengers keep their books for "
         f"{books.challenger_days:g} days"
     )
-    context.ledger.add_shadow(Shadow(version, as_of, why, DECIDER))
+    context.ledger.add_shadow(Shadow(version, opening, why, DECIDER))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from evaluation.drift.judgement import NOT_MEASURED
 from evaluation.gates import Gate
 from evaluation.metrics.drawdown import max_drawdown
 from evaluation.promotion.candidacy import Candidacy, candidacy, live_deflated_sharpe
@@ -19,7 +20,7 @@ from pipelines.errors import ContractViolation
 from pipelines.ledger import Promotion
 from pipelines.paired_records import Rival, after, book_record
 from pipelines.promotion.rescoring import largest_score_difference
-from pipelines.quality.refusals import refused_hours
+from pipelines.quality.refusals import hours_without_their_bars, refused_hours
 from pipelines.tables import COMPARISONS
 from pipelines.tracking.plan import feature_set_of
 from pipelines.tracking.registry import VersionInfo
@@ -122,7 +123,8 @@ def _looks(context: Context, reign: Promotion, as_of: datetime) -> dict[str, Loo
 def _refused(context: Context, as_of: datetime) -> float:
     settings = context.settings
     start = as_of - timedelta(hours=settings.promotion.quality_hours)
-    return float(len(refused_hours(context.lake, settings.venue, start, as_of)))
+    span = (context.lake, settings.venue, start, as_of)
+    return float(len({*refused_hours(*span), *hours_without_their_bars(*span)}))
 
 
 def _candidate(
@@ -181,7 +183,7 @@ def _from_book(context: Context, rival: Rival, as_of: datetime) -> dict[str, flo
     return {
         "trades": float(context.ledger.fills(rival.book.name, rival.since, as_of)),
         "drawdown": abs(max_drawdown(path)),
-        "deflated_sharpe": live_deflated_sharpe(np.expm1(record.value), years, rival.arrival),
+        "deflated_sharpe": live_deflated_sharpe(np.expm1(record.value), years, rival.met),
     }
 
 
@@ -198,7 +200,14 @@ def _from_training(context: Context, info: VersionInfo) -> dict[str, float]:
 
 def _drift_alarms(context: Context, info: VersionInfo, as_of: datetime) -> float:
     findings, _, _ = judge_version(context, info, as_of)
-    return float(sum(finding.alarm for finding in findings))
+    alarms = sum(finding.alarm for finding in findings)
+    unknown = [f"{one.group}: {one.reason}" for one in findings if one.statistic == NOT_MEASURED]
+    if unknown and not alarms:
+        raise ContractViolation(
+            f"drift was not measured in all it is asked of: {'; '.join(unknown)}",
+            remedy="`hourglass check-drift` says the same of the champion",
+        )
+    return float(alarms)
 
 
 def _plain(value: float) -> float | None:

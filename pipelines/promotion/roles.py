@@ -1,11 +1,12 @@
 """The roles of models: when a new champion may begin, who can serve, and the mirror of all that in MLflow."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from pipelines.clock import FAR_FUTURE, format_instant, timeframe_delta
 from pipelines.context import Context
 from pipelines.errors import ContractViolation
-from pipelines.ledger import Book
+from pipelines.ledger import Book, Promotion
 from pipelines.ledger.shadows import shadows_at
 from pipelines.tracking.plan import feature_set_of
 
@@ -51,6 +52,14 @@ def book_of(context: Context, version: str) -> Book | None:
     return next(found, None)
 
 
+def astray(context: Context) -> list[str]:
+    """Return which of the aliases `challenger` and `previous` do not say what the ledger says."""
+    newest, books = context.ledger.promotions()[-1], context.ledger.books()
+    return context.registry.astray(
+        challengers=_challengers(newest, books), previous=newest.previous
+    )
+
+
 def mirror_roles(context: Context, *, restore: bool = False) -> bool:
     """Make aliases and role tags in MLflow say what the ledger says; False if they do already.
 
@@ -59,15 +68,18 @@ def mirror_roles(context: Context, *, restore: bool = False) -> bool:
     newest, books = context.ledger.promotions()[-1], context.ledger.books()
     most = context.settings.books.max_shadows
     shadows = shadows_at(context.ledger.shadows(), books, FAR_FUTURE, most)
-    challengers = [
-        book.model_version
-        for book in books
-        if book.model_version not in (None, newest.version) and book.retired_at is None
-    ]
     return context.registry.mirror(
         champion=newest.version,
-        challengers=[version for version in challengers if version is not None],
+        challengers=_challengers(newest, books),
         previous=newest.previous,
         shadows=[shadow.version for shadow in shadows],
         restore=restore,
     )
+
+
+def _challengers(newest: Promotion, books: Sequence[Book]) -> list[str]:
+    return [
+        book.model_version
+        for book in books
+        if book.model_version not in (None, newest.version) and book.retired_at is None
+    ]

@@ -43,8 +43,9 @@ class Claim:
 def succeed(context: Context, claim: Claim, not_before: datetime) -> Decision:
     """Promote from the first hour that nobody has traded; what cannot serve, or came late, is refused.
 
-    Of two claims at once on one champion's place the ledger grants one. A claim that was granted before,
-    by a run that was killed right after, is found granted.
+    Of two claims at once on one champion's place the ledger grants one. If the hour is traded meanwhile,
+    the next one is claimed. A claim that was granted before, by a run that was killed right after, is
+    found granted.
     """
     newest = context.ledger.promotions()[-1]
     if _is_of(newest, claim):
@@ -70,6 +71,9 @@ def succeed(context: Context, claim: Claim, not_before: datetime) -> Decision:
             succeeding=claim.succeeding,
         )
     except ContractViolation as outrun:
+        standing = context.ledger.promotions()[-1]
+        if standing == newest and next_hour(context, not_before) > hour:
+            return succeed(context, claim, not_before)
         return _refused(claim, str(outrun))
     return granted(context.ledger.promotions()[-1], claim.e_value)
 

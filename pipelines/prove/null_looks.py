@@ -100,7 +100,7 @@ def shown(
         "bars": float(returns.values),
         "trades": float(book.fills_between(since, until)),
         "drawdown": -max_drawdown(path),
-        "deflated_sharpe": live_deflated_sharpe(np.expm1(record.value), years, rival.arrival),
+        "deflated_sharpe": live_deflated_sharpe(np.expm1(record.value), years, rival.met),
     }
     if returns.e_better is not None:
         observed["evidence"] = returns.e_better

@@ -42,6 +42,9 @@ from pipelines.prove.null_pipeline import full_life
 LIVES, DAYS, POWER_LIVES, SEED = 200, 360, 20, 7
 SIGNALS = (0.15, 0.2, 0.3, 0.4)
 CONFIDENCE = 0.95
+ENOUGH = 10
+"""Lives of which a rule that promotes in most is hardly ever not refuted."""
+
 Progress = Callable[[int, int, str], None]
 
 
@@ -160,12 +163,13 @@ def _null_checks(proof: NullMarket) -> Iterator[Check]:
     yield _at_most("false promotions", proof.false_promotions, len(lives), proof.level / 2.0)
     yield _at_most("false verdicts, either way", either, len(lives), proof.level)
     naive = sum(course.naive_day is not None for course in lives)
-    limit = lower_limit(naive, len(lives), CONFIDENCE)
+    limit, few = lower_limit(naive, len(lives), CONFIDENCE), len(lives) < ENOUGH
     yield Check(
         "a naive rule is refuted",
-        limit > proof.level,
+        limit > proof.level or few,
         f"a t-statistic above 1.645 on any day promotes in {naive} of {len(lives)} lives: its rate is "
-        f"above {limit:.1%}, the level is {proof.level:.1%}",
+        f"above {limit:.1%}, the level is {proof.level:.1%}"
+        + (f"; fewer than {ENOUGH} lives would often not show it, and need not" if few else ""),
     )
 
 

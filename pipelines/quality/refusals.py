@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from pipelines.lake import Lake
-from pipelines.tables import FEATURES, QUALITY
+from pipelines.tables import BARS, FEATURES, KEY, QUALITY, QUARANTINE
 
 _TICK = timedelta(microseconds=1)
 
@@ -21,6 +21,16 @@ def refused_hours(lake: Lake, venue: str, start: datetime, end: datetime) -> lis
     rows = lake.read(QUALITY.name, start=start, end=end, columns=columns)
     failed = (pl.col("table") == FEATURES.name) & (pl.col("venue") == venue) & ~pl.col("passed")
     return rows.filter(failed)["known_at"].unique().sort().to_list()
+
+
+def hours_without_their_bars(
+    lake: Lake, venue: str, start: datetime, end: datetime
+) -> list[datetime]:
+    """Return the instants with `start < known_at <= end` of bars that were refused and not mended since."""
+    refused = lake.read(QUARANTINE.name, start=start, end=end)
+    refused = refused.filter((pl.col("table") == BARS.name) & (pl.col("venue") == venue))
+    standing = lake.read(BARS.name, start=start, end=end, columns=KEY)
+    return refused.join(standing, on=KEY, how="anti")["known_at"].unique().sort().to_list()
 
 
 def without_refused(lake: Lake, features: pl.DataFrame) -> pl.DataFrame:

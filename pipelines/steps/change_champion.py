@@ -8,7 +8,7 @@ from pipelines.errors import ConfigError
 from pipelines.ledger import Promotion
 from pipelines.promotion.decisions import add_decision
 from pipelines.promotion.roles import mirror_roles
-from pipelines.promotion.succession import Claim, succeed
+from pipelines.promotion.succession import Claim, granted, succeed
 
 STEP = "change_champion"
 PROMOTE, ROLL_BACK = ACTIONS = ("promote", "rollback")
@@ -29,7 +29,8 @@ def change_champion(
 
     Reads: the ledger, the registry. Writes: the ledger (promotions, audit), decisions (a row, also of a
     refusal), aliases and tags in MLflow.
-    Re-run: finds the champion as asked and writes nothing.
+    Re-run: finds that it was done, whoever is champion since, and writes nothing. The same words for the
+    same instant are one request.
 
     Parameters
     ----------
@@ -60,7 +61,14 @@ def change_champion(
         raise ConfigError(
             "no model is champion yet: nothing to change", remedy="run `hourglass train`"
         )
-    newest = promotions[-1]
+    newest, step = promotions[-1], timeframe_delta(context.settings.timeframe)
+    words = {"reason": reason.strip(), "decided_by": decided_by.strip()}
+    asked = {"action": action, "version": version, "asked_at": format_instant(as_of), **words}
+    done = next((one for one in promotions if one.evidence == asked), None)
+    if done is not None:
+        changed = add_decision(context, STEP, granted(done), min(as_of, done.effective_from - step))
+        mirror_roles(context)
+        return StepReport(STEP, as_of, changed, _detail(action, done, changed=False))
     target = _target(context, action, version, newest)
     if target == newest.version:
         mirror_roles(context)
@@ -71,10 +79,11 @@ def change_champion(
         target,
         succeeding=newest.version,
         kind="hand" if action == PROMOTE else "rollback",
-        reason=reason.strip(),
-        decided_by=decided_by.strip(),
+        reason=words["reason"],
+        decided_by=words["decided_by"],
+        evidence=asked,
     )
-    decision = succeed(context, claim, asked_at + timeframe_delta(context.settings.timeframe))
+    decision = succeed(context, claim, asked_at + step)
     add_decision(context, STEP, decision, asked_at)
     if decision.outcome == "refused":
         raise ConfigError(
@@ -82,8 +91,9 @@ def change_champion(
             remedy="`hourglass status` lists the books that trade",
         )
     mirror_roles(context)
-    granted = context.ledger.promotions()[-1]
-    return StepReport(STEP, as_of, True, _detail(action, granted, changed=True))
+    return StepReport(
+        STEP, as_of, True, _detail(action, context.ledger.promotions()[-1], changed=True)
+    )
 
 
 def _target(context: Context, action: str, version: str | None, newest: Promotion) -> str:

@@ -41,15 +41,17 @@ def check_drift(context: Context, as_of: datetime) -> StepReport:
     if version is None:
         detail: dict[str, Any] = {"alarms": 0, "note": "no model is champion yet"}
         return StepReport("check_drift", as_of, changed=False, detail=detail)
-    info, reference, counts = context.registry.version_info(version), None, None
+    info, reference, counts = None, None, None
     try:
+        info = context.registry.version_info(version)
         findings, reference, counts = judge_version(context, info, as_of)
     except ContractViolation as refusal:
         findings = [not_measured(REFERENCE, str(refusal))]
     alarms = [finding for finding in findings if finding.alarm]
     decision = decide(context, DECISION, alarms, as_of)
     changed = _write(context, version, [*findings, decision], as_of)
-    _log_metrics(context, info, findings, as_of)
+    if info is not None:
+        _log_metrics(context, info, findings, as_of)
     page = write_drift_page(context, version, reference, counts, as_of)
     detail = {
         "champion": version,

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from evaluation.comparison.blocks import Grid, Record
+from evaluation.comparison.blocks import Grid, Record, differences
 from evaluation.comparison.config import HORIZONS, ComparisonConfig
 from evaluation.comparison.verdict import (
     Comparison,
@@ -18,6 +18,7 @@ from evaluation.comparison.verdict import (
 )
 from pipelines.clock import check_as_of, microseconds, timeframe_delta
 from pipelines.context import Context, StepReport
+from pipelines.errors import ContractViolation
 from pipelines.ledger import Promotion
 from pipelines.ledger.books import champion_of
 from pipelines.paired_records import (
@@ -30,8 +31,9 @@ from pipelines.paired_records import (
     loss_records,
     read_losses,
     rivals_of,
+    tested_losses,
 )
-from pipelines.tables import COMPARISONS
+from pipelines.tables import COMPARISONS, OUT_OF_FOLD_SCORES
 
 _MICROSECOND = timedelta(microseconds=1)
 _YEAR = timedelta(days=365)
@@ -47,7 +49,8 @@ def compare_models(context: Context, as_of: datetime) -> StepReport:
     confidence sequence that may be looked at every hour. Shadows, models without a book, by their losses
     alone. Pairs that cannot be compared get a row that says why.
 
-    Reads: the ledger, scores, bars. Writes: comparisons, the rows of `as_of`.
+    Reads: the ledger, scores, bars; for a pair of no two blocks yet its trainings and out_of_fold_scores.
+    Writes: comparisons, the rows of `as_of`.
     Re-run: finds the same rows and writes nothing.
     """
     check_as_of(as_of, context.settings.timeframe)
@@ -125,11 +128,28 @@ def _losses(
     for follower in followers:
         mine, other, horizon = loss_records(losses, reign.version, follower.version, follower.since)
         bars = context.settings.training.label.horizon_bars if horizon is None else horizon
-        judged = compare(
-            mine, other, loss_terms(config, step, follower.arrival, until, bars), config
-        )
+        terms = loss_terms(config, step, follower.arrival, until, bars)
+        judged = compare(mine, other, terms, config)
+        if judged.blocks < 2:
+            pair = (reign.version, follower.version)
+            tested = _tested_apart(context, pair, terms.grid, as_of)
+            judged = compare(mine, other, terms._replace(prior_deviation=tested), config)
         found[follower] = judged if mine.known_at.size else replace(judged, reason=_NOT_SCORED)
     return found
+
+
+def _tested_apart(
+    context: Context, versions: tuple[str, str], grid: Grid, as_of: datetime
+) -> float | None:
+    """Return how much the losses of two trainings differ by from block to block of their common windows."""
+    if not context.lake.exists(OUT_OF_FOLD_SCORES.name):
+        return None
+    try:
+        losses, start = tested_losses(context, versions, as_of)
+    except ContractViolation:
+        return None
+    apart = Record(*differences(*loss_records(losses, *versions, start)[:2]))
+    return deviation_of(apart, grid, microseconds(as_of))
 
 
 def return_terms(

@@ -32,7 +32,8 @@ def promote_model(context: Context, as_of: datetime, mode: Mode | None = None) -
 
     The one of most evidence among those that pass all required gates becomes champion from the next
     hour (`automatic`), is proposed to a person (`approve`) or only named (`manual`). An alarm on what
-    came of the champion's scores gives the role back to the one before.
+    came of the champion's scores gives the role back to the one before; where nobody can take it, the
+    challengers are judged all the same.
 
     Reads: comparisons and drift of `as_of`, the ledger, the registry, quality, features, scores,
     earlier decisions. Writes: promotion_gates and decisions (the rows of `as_of`), the ledger
@@ -67,21 +68,26 @@ def promote_model(context: Context, as_of: datetime, mode: Mode | None = None) -
         detail = {"outcome": "kept", "champion": reign.version, "note": note}
         return StepReport(STEP, as_of, changed=False, detail=detail)
     breach = calibration_breach(context, reign, as_of)
-    if breach is not None:
-        past = [one for one in promotions if one.effective_from <= as_of]
-        decisions = [roll_back(context, past, breach, as_of + _step(context))]
-        changed = write_decisions(context, STEP, decisions, as_of)
-        mirror_roles(context)
-        return StepReport(STEP, as_of, changed, _detail(reign, decisions))
-    return _decide(context, reign, chosen, as_of)
+    if breach is None:
+        return _decide(context, reign, chosen, as_of, [])
+    past = [one for one in promotions if one.effective_from <= as_of]
+    decision = roll_back(context, past, breach, as_of + _step(context))
+    if decision.outcome != "rolled_back":
+        # Nobody before it can take over: a challenger still may.
+        return _decide(context, reign, chosen, as_of, [decision])
+    changed = write_decisions(context, STEP, [decision], as_of)
+    mirror_roles(context)
+    return StepReport(STEP, as_of, changed, _detail(reign, [decision]))
 
 
-def _decide(context: Context, reign: Promotion, mode: Mode, as_of: datetime) -> StepReport:
+def _decide(
+    context: Context, reign: Promotion, mode: Mode, as_of: datetime, before: list[Decision]
+) -> StepReport:
     rivals = rivals_of(context.ledger.books(), reign, as_of)
     found = candidates(context, reign, rivals, as_of)
     changed = _write_gates(context, reign, found, as_of)
     best = successor([one.candidacy for one in found])
-    decisions = [
+    decisions = before + [
         _kept(reign, one, one.why_not() or "another one has as much evidence or more")
         for one in found
         if one.candidacy is not best

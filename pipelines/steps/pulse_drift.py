@@ -76,11 +76,11 @@ def _look(context: Context, version: str, as_of: datetime) -> Finding:
 
 def _pulse_of(context: Context, version: str) -> tuple[str, Pulse | str]:
     """Return a version's feature set and its pulse, or why it has none."""
-    info = context.registry.version_info(version)
     try:
+        info = context.registry.version_info(version)
         reference = read_drift_reference(context, info)
     except ContractViolation as refusal:
-        return info.feature_set, str(refusal)
+        return "", str(refusal)
     return info.feature_set, reference.pulse or reference.missing[PULSE]
 
 

@@ -7,8 +7,8 @@ from pipelines.clock import timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.ledger import Book
-from pipelines.promotion.admission import DECIDER, admit, open_book, retire
-from pipelines.promotion.roles import book_of, mirror_roles
+from pipelines.promotion.admission import DECIDER, admit, open_book, opening_of, retire
+from pipelines.promotion.roles import book_of, mirror_roles, next_hour
 from pipelines.tracking.card import CARD_FILE
 from pipelines.tracking.plan import TrainingPlan, feature_set_of, load_plan, run_of
 
@@ -19,8 +19,8 @@ VERDICTS = ("gate.", "gates.failed", "unfit")
 def register(context: Context, as_of: datetime, training_id: str) -> StepReport:
     """Register the training's model and give it its place; the first model of all becomes champion.
 
-    A challenger's book trades from the first bar after `as_of`; where no place is free the model is a
-    shadow, scored without a book (see `admit`). Every model of a feature set that is no longer built is
+    A challenger's book trades from the first bar after `as_of` that no other has traded; where no place
+    is free the model is a shadow, scored without a book (see `admit`). Every model of a feature set that is no longer built is
     retired. The ledger decides, the registry's aliases follow it.
 
     Reads: the judged training.
@@ -40,9 +40,8 @@ def register(context: Context, as_of: datetime, training_id: str) -> StepReport:
             remedy="run judge for it, then register again",
         )
     verdicts = {name: value for name, value in run.data.tags.items() if name.startswith(VERDICTS)}
-    version = registry.register(training_id, verdicts)
     card = registry.tracking.read_text(run.info.run_id, CARD_FILE)
-    registry.describe(version, card, verdicts)
+    version = registry.register(training_id, verdicts, card)
     champion, retired = _take_place(context, plan, version)
     registry.tracking.log(run.info.run_id, tags={"model_version": version})
     registry.tracking.finish(run.info.run_id)
@@ -60,7 +59,7 @@ def _take_place(context: Context, plan: TrainingPlan, version: str) -> tuple[str
     if not ledger.promotions():
         ledger.promote(
             version,
-            effective_from=plan.as_of + timeframe_delta(context.settings.timeframe),
+            effective_from=_from(context, plan),
             kind="first",
             reason="first model: there was no champion before it",
             decided_by=DECIDER,
@@ -72,7 +71,8 @@ def _take_place(context: Context, plan: TrainingPlan, version: str) -> tuple[str
 def _supersede(context: Context, plan: TrainingPlan, version: str, reason: str) -> list[Book]:
     """Retire the models that cannot be scored any more; the new one succeeds a champion among them.
 
-    Their feature set is no longer built, or they were deleted. One of them would stop the hourly chain.
+    Their feature set is no longer built, or they were deleted. One of them would stop the hourly chain;
+    a champion without a book would be one for ever.
     """
     current = feature_set_of(context)
     if plan.feature_set != current:
@@ -81,21 +81,25 @@ def _supersede(context: Context, plan: TrainingPlan, version: str, reason: str) 
     why = {book.name: _why_gone(context, str(book.model_version), current) for book in live}
     gone = [book for book in live if why[book.name]]
     champion = context.ledger.promotions()[-1]
-    if champion.version in {book.model_version for book in gone}:
-        open_book(context, version, plan.as_of, reason)
-        step = timeframe_delta(context.settings.timeframe)
-        traded = context.ledger.last_traded_at() or plan.as_of
+    if champion.version not in {book.model_version for book in live if book not in gone}:
+        open_book(context, version, opening_of(context, plan.as_of), reason)
         context.ledger.promote(
             version,
-            effective_from=max(plan.as_of, traded, champion.effective_from) + step,
+            effective_from=_from(context, plan),
             kind="succession",
             succeeding=champion.version,
-            reason=str(why[f"model-{champion.version}"]),
+            reason=_why_gone(context, champion.version, current)
+            or f"the book of version {champion.version} is retired",
             decided_by=DECIDER,
         )
     for book in gone:
         retire(context, book, plan.as_of, str(why[book.name]))
     return gone
+
+
+def _from(context: Context, plan: TrainingPlan) -> datetime:
+    """Return the first hour from the training's instant on that a new champion may serve."""
+    return next_hour(context, plan.as_of + timeframe_delta(context.settings.timeframe))
 
 
 def _why_gone(context: Context, version: str, current: str) -> str | None:

@@ -12,8 +12,14 @@ from pipelines.ledger import Promotion
 from pipelines.ledger.books import champion_of
 from pipelines.promotion.decisions import Decision, write_decisions
 from pipelines.promotion.departures import IN_MLFLOW, follow_deletions
-from pipelines.promotion.guardrails import GUARD, as_rollback, book_breach, roll_back
-from pipelines.promotion.roles import mirror_roles
+from pipelines.promotion.guardrails import (
+    GUARD,
+    as_rollback,
+    book_breach,
+    is_calibration,
+    roll_back,
+)
+from pipelines.promotion.roles import astray, mirror_roles
 from pipelines.promotion.succession import Claim, granted, succeed
 from pipelines.tables import DECISIONS
 
@@ -25,7 +31,7 @@ def watch_champion(context: Context, as_of: datetime) -> StepReport:
     """Follow an alias that was moved by hand; roll a champion back that broke a guardrail.
 
     Either holds from this hour on, or from the next one that no book has traded. An alias that names
-    what cannot serve is put back, with the reason. The book of a version that was deleted in MLflow is
+    what cannot serve is put back, with the reason, and so is one that lost its version. The book of a version that was deleted in MLflow is
     retired; a champion that was is succeeded.
 
     Reads: the ledger, the registry, earlier decisions. Writes: the ledger (promotions, retirements,
@@ -48,13 +54,13 @@ def watch_champion(context: Context, as_of: datetime) -> StepReport:
     target, moved = context.registry.champion_alias(newest.version)
     if moved and target is not None:
         decisions += _follow(context, newest, target, as_of)
-    elif target != newest.version and not decisions and context.registry.has(newest.version):
-        decisions.append(_repair(newest))
+    elif not decisions:
+        decisions += _repair(context, newest, target)
     if not decisions and newest == champion_of(promotions, as_of):
         decisions = _guard(context, promotions, as_of)
+    changed = bool(decisions) and write_decisions(context, STEP, decisions, as_of)
     if decisions:
         mirror_roles(context, restore=any(d.outcome == "refused" for d in decisions))
-    changed = bool(decisions) and write_decisions(context, STEP, decisions, as_of)
     told = [{"outcome": d.outcome, "version": d.version, "reason": d.reason} for d in decisions]
     detail = {"champion": context.ledger.champion_at(as_of), "decisions": told}
     return StepReport(STEP, as_of, changed, detail)
@@ -62,7 +68,8 @@ def watch_champion(context: Context, as_of: datetime) -> StepReport:
 
 def _unwritten(context: Context, newest: Promotion, as_of: datetime) -> list[Decision]:
     """Return the decision of a run that was killed between the ledger and its row."""
-    if newest.decided_by not in (GUARD, IN_MLFLOW) or newest.effective_from < as_of:
+    own = newest.decided_by in (GUARD, IN_MLFLOW) and not is_calibration(newest)
+    if not own or newest.effective_from < as_of:
         return []
     rows = context.lake.read(DECISIONS.name, end=newest.effective_from)
     of_it = pl.col("effective_from") == newest.effective_from
@@ -83,9 +90,13 @@ def _follow(context: Context, newest: Promotion, target: str, as_of: datetime) -
     return [succeed(context, claim, as_of)]
 
 
-def _repair(newest: Promotion) -> Decision:
-    reason = f"the alias champion did not name version {newest.version}, which is champion"
-    return Decision("repaired", newest.version, newest.version, reason, STEP)
+def _repair(context: Context, newest: Promotion, target: str | None) -> list[Decision]:
+    lost = target != newest.version and context.registry.has(newest.version)
+    strays = (["champion"] if lost else []) + astray(context)
+    if not strays:
+        return []
+    reason = f"in MLflow {' and '.join(strays)} did not name whom the ledger names"
+    return [Decision("repaired", newest.version, newest.version, reason, STEP)]
 
 
 def _guard(context: Context, promotions: Sequence[Promotion], as_of: datetime) -> list[Decision]:

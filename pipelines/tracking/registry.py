@@ -127,8 +127,8 @@ class Registry:
         ready = [m for m in self._models(training_id) if str(m.status) == "READY"]
         return ready[0] if ready else None
 
-    def register(self, training_id: str, tags: Mapping[str, str]) -> str:
-        """Make the training's model a version, once, and return the version.
+    def register(self, training_id: str, tags: Mapping[str, str], card: str) -> str:
+        """Make the training's model a version, once and whole, with tags and card; return the version.
 
         Raises
         ------
@@ -153,18 +153,9 @@ class Registry:
                 run_id=model.source_run_id,
                 model_id=model.model_id,
                 tags={**_own(model.tags), **tags},
+                description=card,
             )
             return str(made.version)
-
-    def describe(self, version: str, text: str, tags: Mapping[str, str]) -> None:
-        """Write a version's description and tags; what stands already is left alone."""
-        client = self.tracking.client
-        standing = client.get_model_version(self.name, version)
-        if standing.description != text:
-            client.update_model_version(self.name, version, description=text)
-        for key, value in tags.items():
-            if standing.tags.get(key) != value:
-                client.set_model_version_tag(self.name, version, key, value)
 
     def version_of(self, training_id: str) -> str | None:
         """Return the version that a training was registered as, or None."""
@@ -291,6 +282,14 @@ class Registry:
         standing, mirrored = self._aliases()
         target = standing.get(CHAMPION)
         return target, _is_moved(target, champion, mirrored)
+
+    def astray(self, *, challengers: Sequence[str], previous: str | None) -> list[str]:
+        """Return which of the aliases `challenger` and `previous` do not name whom they should; see `mirror`."""
+        standing, _ = self._aliases()
+        wanted = {"challenger": max(challengers, key=int, default=None), "previous": previous}
+        strays = [alias for alias, version in wanted.items() if standing.get(alias) != version]
+        # A version that was deleted has no alias, and should have none.
+        return [a for a in strays if a in standing or self.has(str(wanted[a]))]
 
     def close(self) -> None:
         """Forget loaded scorers."""

@@ -49,11 +49,11 @@ def context(home: Path, postgres: str, ledger_url: str) -> Iterator[Context]:
 def traded(context: Context, lively: Any) -> Ledger:
     """A ledger with two books, a pause and a promotion."""
     ledger = context.ledger
-    for version in ("1", "2"):
-        lively.trade(ledger, lively.open_model(ledger, version), 1, 5)
     ledger.promote(
         "1", effective_from=lively.START + HOUR, kind="first", reason="first", decided_by="train"
     )
+    for version in ("1", "2"):
+        lively.trade(ledger, lively.open_model(ledger, version), 1, 5)
     ledger.control("pause", ["model-2"], step=HOUR, reason="news", decided_by="ann")
     return ledger
 

@@ -122,10 +122,10 @@ def test_gains_are_by_lot_by_year_and_add_up(ledger: Ledger, lively: Any) -> Non
 def test_tampering_with_journal_lots_or_decisions_shows(
     tampering: str, finding: str, ledger: Ledger, lively: Any, execute: Callable[..., None]
 ) -> None:
-    lively.trade(ledger, lively.open_model(ledger), 1, 10)
     ledger.promote(
         "1", effective_from=START + HOUR, kind="first", reason="first", decided_by="train"
     )
+    lively.trade(ledger, lively.open_model(ledger), 1, 10)
     ledger.control("pause", None, step=HOUR, reason="news", decided_by="ann")
     assert ledger.verify() == []
     execute(tampering, as_owner=True)

@@ -132,6 +132,15 @@ def test_a_rule_that_never_promotes_fails_where_there_is_a_signal(
     assert not replace(proof, powered=blind).passed
 
 
+@pytest.mark.parametrize(("lives", "holds"), [(9, True), (10, False)])
+def test_of_a_handful_of_lives_the_naive_rule_is_told_and_not_asked(
+    proof_of: Callable[..., NullMarket], lives: int, holds: bool
+) -> None:
+    proof = proof_of(lives, 0)
+    calm = tuple(replace(life, course=replace(life.course, naive_day=None)) for life in proof.lives)
+    assert replace(proof, lives=calm).passed is holds
+
+
 def test_a_shortcut_that_is_not_the_pipeline_fails(proof_of: Callable[..., NullMarket]) -> None:
     same = Agreement(hours=96, equity_points=300, comparisons=10, gates=30)
     assert proof_of(200, 1, same).passed

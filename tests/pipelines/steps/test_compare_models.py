@@ -18,6 +18,8 @@ from pipelines.context import Context
 from pipelines.errors import ConfigError
 from pipelines.ledger import Book
 from pipelines.ledger.schema import book_events, equity, fills, orders
+from pipelines.ledger.shadows import Shadow
+from pipelines.paired_records import followers_of, rivals_of
 from pipelines.report import render_report
 from pipelines.settings import load_settings
 from pipelines.steps.compare_models import compare_models
@@ -145,9 +147,8 @@ def noise(seed: int, mean: float = 0.0, hours: int = 24 * DAYS) -> np.ndarray:
 
 
 def crown(context: Context, version: str, at: datetime = START) -> None:
-    context.ledger.promote(
-        version, effective_from=at, kind="first", reason="first", decided_by="test"
-    )
+    kind = "hand" if context.ledger.promotions() else "first"
+    context.ledger.promote(version, effective_from=at, kind=kind, reason="r", decided_by="test")
 
 
 def rows(context: Context, as_of: datetime = END) -> dict[tuple[str, str], dict[str, Any]]:
@@ -158,10 +159,10 @@ def rows(context: Context, as_of: datetime = END) -> dict[tuple[str, str], dict[
 def test_a_challenger_that_earns_more_is_better_and_one_that_earns_the_same_is_not(
     context: Context, paper: Paper
 ) -> None:
+    crown(context, "1")
     paper("1", noise(1))
     paper("2", noise(2, mean=0.004))
     paper("3", noise(3))
-    crown(context, "1")
     report = compare_models(context, END)
     assert report.changed
     assert report.detail["champion"] == "1"
@@ -180,9 +181,9 @@ def test_a_challenger_that_earns_more_is_better_and_one_that_earns_the_same_is_n
 
 
 def test_running_it_twice_is_running_it_once(context: Context, paper: Paper) -> None:
+    crown(context, "1")
     paper("1", noise(1))
     paper("2", noise(2))
-    crown(context, "1")
     compare_models(context, END)
     version = context.lake.version("comparisons")
     assert not compare_models(context, END).changed
@@ -191,11 +192,11 @@ def test_running_it_twice_is_running_it_once(context: Context, paper: Paper) -> 
 
 def test_what_came_later_does_not_reach_an_earlier_look(context: Context, paper: Paper) -> None:
     early = START + 60 * HOUR
+    crown(context, "1")
+    crown(context, "2", early + HOUR)
     paper("1", noise(1))
     paper("2", noise(2, mean=0.01))
     paper("4", noise(4), opened_at=early)
-    crown(context, "1")
-    crown(context, "2", early + HOUR)
     compare_models(context, early)
     (row,) = (row for (_, measure), row in rows(context, early).items() if measure == "net_return")
     assert (row["champion"], row["challenger"], row["bars"], row["blocks"]) == ("1", "2", 60, 20)
@@ -208,9 +209,9 @@ def test_a_young_book_is_compared_as_if_it_had_its_full_size(
     # Half the size for 100 hours, and three quarters from the order decided at the 100th close on.
     steps = np.where(np.arange(240) >= 99, 1, 0)
     shares = np.concatenate([[1.0], 0.5 + 0.25 * steps[:-1]])
+    crown(context, "1")
     paper("1", earned)
     paper("2", earned * shares, ramp=(0.5, steps))
-    crown(context, "1")
     compare_models(context, END)
     row = rows(context)["2", "net_return"]
     assert row["mean_difference"] == pytest.approx(0.0, abs=1e-6)
@@ -223,11 +224,11 @@ def test_a_young_book_is_compared_as_if_it_had_its_full_size(
 def test_books_that_cannot_be_compared_get_a_row_that_says_why(
     context: Context, paper: Paper
 ) -> None:
+    crown(context, "1")
     paper("1", noise(1))
     paper("2", noise(2), trades=False)
     paper("3", np.empty(0), opened_at=END - HOUR)
     paper("4", noise(4, hours=10), opened_at=END - 10 * HOUR)
-    crown(context, "1")
     compare_models(context, END)
     found = rows(context)
     reasons = {v: found[v, "net_return"]["reason"] for v in "234"}
@@ -240,8 +241,8 @@ def test_books_that_cannot_be_compared_get_a_row_that_says_why(
 
 
 def test_a_champion_without_a_book_is_a_reason_too(context: Context, paper: Paper) -> None:
-    paper("2", noise(2))
     crown(context, "1")
+    paper("2", noise(2))
     compare_models(context, END)
     assert rows(context)["2", "net_return"]["reason"].startswith("the champion has no record")
 
@@ -249,11 +250,11 @@ def test_a_champion_without_a_book_is_a_reason_too(context: Context, paper: Pape
 def test_a_new_champion_is_compared_from_its_first_hour_on_also_with_the_one_before(
     context: Context, paper: Paper
 ) -> None:
-    paper("1", noise(1))
-    paper("2", noise(2))
     crowned = START + 120 * HOUR
     crown(context, "1")
     crown(context, "2", crowned)
+    paper("1", noise(1))
+    paper("2", noise(2))
     compare_models(context, END)
     assert set(rows(context)) == {("1", "net_return"), ("1", "log_loss")}
     row = rows(context)["1", "net_return"]
@@ -263,14 +264,44 @@ def test_a_new_champion_is_compared_from_its_first_hour_on_also_with_the_one_bef
 def test_a_challenger_that_left_keeps_its_number_and_gets_no_row(
     context: Context, paper: Paper
 ) -> None:
+    crown(context, "1")
     paper("1", noise(1))
     paper("2", noise(2))
     paper("3", noise(3))
-    crown(context, "1")
     context.ledger.retire_book("model-2", at=END - HOUR, reason="the oldest", decided_by="register")
     compare_models(context, END)
     assert {challenger for challenger, _ in rows(context)} == {"3"}
     assert rows(context)["3", "net_return"]["level"] == pytest.approx(0.05 / 6)
+    (rival,) = rivals_of(context.ledger.books(), context.ledger.promotions()[0], END)
+    assert (rival.arrival, rival.met) == (2, 2)
+
+
+def test_challengers_of_one_instant_are_numbered_as_they_were_registered(
+    context: Context, paper: Paper
+) -> None:
+    crown(context, "1")
+    for version in ("10", "9", "2"):
+        paper(version, noise(2))
+    found = rivals_of(context.ledger.books(), context.ledger.promotions()[0], END)
+    assert [(r.book.model_version, r.arrival, r.met) for r in found] == [
+        ("2", 1, 3), ("9", 2, 3), ("10", 3, 3),
+    ]  # fmt: skip
+
+
+def test_a_shadow_that_comes_back_is_not_counted_as_one_of_the_reign(
+    context: Context, paper: Paper
+) -> None:
+    crown(context, "5", START + 5 * HOUR)
+    reign = context.ledger.promotions()[0]
+    past = [Shadow(str(n), START + n * HOUR, "no place", "register") for n in (1, 2, 7)]
+    books = [paper("7", noise(7), opened_at=START + 8 * HOUR)]
+    assert [f.version for f in followers_of(past, books, reign, START + 8 * HOUR, 1)] == ["7"]
+    assert followers_of(past, books, reign, END, 1) == [("2", reign.effective_from, 1)]
+    assert followers_of(past, books, reign, END, 2) == [
+        ("1", reign.effective_from, 1), ("2", reign.effective_from, 2),
+    ]  # fmt: skip
+    books = [paper("2", noise(2), opened_at=START + 8 * HOUR)]
+    assert followers_of(past[:2], books, reign, END, 1) == []
 
 
 def test_before_there_is_a_champion_nothing_is_compared(context: Context, paper: Paper) -> None:
@@ -284,9 +315,9 @@ def test_before_there_is_a_champion_nothing_is_compared(context: Context, paper:
 def test_the_one_that_foresees_what_happens_has_the_smaller_log_loss(
     context: Context, paper: Paper, random_bars: Callable[..., pl.DataFrame]
 ) -> None:
+    crown(context, "1")
     paper("1", noise(1))
     paper("2", noise(2))
-    crown(context, "1")
     first = START - 100 * HOUR
     bars = random_bars(["BTC/USDT", "ETH/USDT"], start=first, hours=100 + 24 * DAYS)
     context.lake.replace(BARS, bars, start=first, end=END)
@@ -318,9 +349,9 @@ def _scores(truth: pl.DataFrame, version: str, proba: np.ndarray) -> pl.DataFram
 
 
 def test_the_daily_page_draws_the_sequence_of_every_pair(context: Context, paper: Paper) -> None:
+    crown(context, "1")
     paper("1", noise(1))
     paper("2", noise(2))
-    crown(context, "1")
     for day in (8, 9, 10):
         compare_models(context, START + day * 24 * HOUR)
     page = render_report(context, END)
@@ -338,9 +369,9 @@ def test_the_verbs_compare_and_show_what_was_found(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    crown(context, "1")
     paper("1", noise(1))
     paper("2", noise(2))
-    crown(context, "1")
     monkeypatch.setenv("HOURGLASS_HOME", str(context.settings.home))
     monkeypatch.setenv("HOURGLASS_DATABASE_URL", str(context.settings.database_url))
     for key, value in KEYS.items():

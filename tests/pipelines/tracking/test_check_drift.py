@@ -4,15 +4,17 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
+from pipelines.clock import format_instant
 from pipelines.errors import ContractViolation
 from pipelines.steps.check_drift import check_drift
 from pipelines.steps.pulse_drift import pulse_drift
 from pipelines.steps.score_bars import score_bars
-from pipelines.tables import features_table
+from pipelines.tables import SCORES, features_table
 from pipelines.tracking.drift_reference import HASH_TAG, REFERENCE_FILE, read_drift_reference
 
 HOUR = timedelta(hours=1)
@@ -214,6 +216,39 @@ def test_features_of_another_set_are_a_row_with_its_reason(own) -> None:
     check_drift(own, NOW)
     rows = drift(own).filter(pl.col("group") == "reference")
     assert "another set than set-1" in rows["reason"].item()
+
+
+def test_an_hour_without_a_score_leaves_what_came_of_the_others_measured(own) -> None:
+    silent = NOW - 15 * HOUR
+    scores = own.lake.read("scores", start=silent - HOUR, end=silent)
+    own.lake.replace(SCORES, scores.head(0), start=silent - HOUR, end=silent)
+    check_drift(own, NOW)
+    outcomes = drift(own).filter(pl.col("group") == "outcomes")
+    assert set(outcomes["statistic"]) == {"brier", "miss_rate", "page_hinkley", "adwin"}
+
+
+def test_a_champion_that_was_deleted_is_a_row_with_its_reason(own, monkeypatch) -> None:
+    def gone(version):
+        raise ContractViolation(f"model hourglass has no version {version}", remedy="train again")
+
+    monkeypatch.setattr(own.registry, "version_info", gone)
+    check_drift(own, NOW)
+    rows = drift(own).filter(pl.col("group") == "reference")
+    assert "has no version 1" in rows["reason"].item()
+    assert "has no version 1" in pulse_drift(own, NOW).detail["reason"]
+
+
+def test_a_training_that_knows_as_much_is_not_asked_for(own, monkeypatch) -> None:
+    shift(own, NOW - 30 * HOUR)
+    begun = SimpleNamespace(data=SimpleNamespace(tags={"as_of": format_instant(NOW)}))
+    with monkeypatch.context() as patch:
+        patch.setattr(own.registry.tracking, "trainings", lambda _: [begun])
+        report = check_drift(own, NOW)
+    assert not report.detail["retrain"]
+    assert "a training for 2024-02-01T22:00Z was begun already" in report.detail["reason"]
+    assert check_drift(own, NOW).detail["retrain"]
+    monkeypatch.setattr(own.registry.tracking, "trainings", lambda _: [begun])
+    assert check_drift(own, NOW).detail["retrain"], "the training that was asked for is no reason"
 
 
 def test_without_a_champion_there_is_nothing_to_drift_from(world) -> None:

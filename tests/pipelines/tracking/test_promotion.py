@@ -1,6 +1,7 @@
 """Three models of one home, two challengers of a champion: decided daily, watched hourly, overruled by hand."""
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
@@ -10,10 +11,12 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
+from evaluation.drift.judgement import not_measured
+from pipelines import paired_records
 from pipelines.errors import ConfigError, ContractViolation
 from pipelines.ledger.schema import equity, fills, orders
 from pipelines.ledger.shadows import Shadow
-from pipelines.promotion import succession
+from pipelines.promotion import candidates, succession
 from pipelines.promotion.admission import admit
 from pipelines.promotion_list import list_decisions, list_promotions
 from pipelines.steps import promote_model as promote_module
@@ -24,7 +27,8 @@ from pipelines.steps.promote_model import promote_model
 from pipelines.steps.score_bars import score_bars
 from pipelines.steps.settle_promotion import NOBODY, settle_promotion
 from pipelines.steps.watch_champion import watch_champion
-from pipelines.tables import DRIFT
+from pipelines.tables import BARS, DRIFT, KEY, OUT_OF_FOLD_SCORES, QUARANTINE
+from pipelines.tracking.plan import load_plan
 from serving.state import new_state, state_to_json
 
 HOUR = timedelta(hours=1)
@@ -76,7 +80,7 @@ def register_again(context, ending):
     example = np.zeros((2, len(scorer.feature_names)), np.float32)
     training = info.training_id[:-1] + ending
     registry.log_model(info.run_id, training, scorer, example=example, tags=info.tags)
-    return registry.register(training, {})
+    return registry.register(training, {}, "")
 
 
 @pytest.fixture
@@ -224,6 +228,37 @@ def test_who_earned_more_is_promoted_from_the_next_hour_with_all_its_evidence(ri
     assert [found for found in context.ledger.verify() if "promotion" in found] == []
 
 
+def test_of_losses_too_a_plan_is_there_on_the_first_day(rivals, monkeypatch):
+    context = rivals()
+    first, second = (context.registry.version_info(v).training_id for v in ("1", "2"))
+    plan = load_plan(context, first)[1]
+    tested = context.lake.read("out_of_fold_scores", end=AS_OF)
+    assert set(tested["training_id"]) == {first}
+    nudge = pl.Series(np.random.default_rng(0).uniform(0, 0.1, tested.height))
+    sure, unsure = pl.col("p_up") * (1 - nudge), pl.col("p_down") + pl.col("p_up") * nudge
+    other = tested.with_columns(training_id=pl.lit(second), p_up=sure, p_down=unsure)
+    table, start = OUT_OF_FOLD_SCORES, tested["known_at"].min() - HOUR
+    context.lake.replace(table, pl.concat([tested, other]), start=start, end=AS_OF)
+    for version in ("1", "2"):
+        earn(context, version, noise(int(version)))
+    plans = {first: plan, second: replace(plan, training_id=second)}
+
+    def load(_, training):
+        if training not in plans:
+            raise ContractViolation("no such training", remedy="train again")
+        return None, plans[training]
+
+    monkeypatch.setattr(paired_records, "load_plan", load)
+    compare_models(context, NOW)
+    rows = context.lake.read("comparisons", start=NOW - HOUR, end=NOW)
+    row = rows.filter(challenger="2", measure="log_loss").row(0, named=True)
+    assert row["verdict"] == "not_comparable"
+    assert 0 < row["minimum_detectable_365d"] < row["minimum_detectable_30d"]
+    # Of the third nothing can be planned: its training is not known.
+    (unknown,) = rows.filter(challenger="3", measure="log_loss")["minimum_detectable_30d"]
+    assert unknown is None
+
+
 def test_deciding_twice_changes_nothing_though_the_champion_has_changed(rivals):
     context = rivals()
     a_better_second(context)
@@ -314,6 +349,32 @@ def test_by_hand_means_that_evidence_only_names_who_is_ready(rivals):
     assert len(context.ledger.promotions()) == 1
     with pytest.raises(ConfigError, match="mode 'always' is not known"):
         promote_model(context, NOW, "always")
+
+
+def test_drift_that_was_not_measured_is_not_taken_for_none(rivals, monkeypatch):
+    context = rivals()
+    a_better_second(context)
+    found = [not_measured("outcomes", "166 bars of the 168 that are compared so far", 166)]
+    monkeypatch.setattr(candidates, "judge_version", lambda *_: (found, None, None))
+    promote_model(context, NOW)
+    row = gates(context, "2")["no_drift"]
+    assert (row["observed"], row["passed"]) == (None, False)
+    assert "outcomes: 166 bars of the 168" in row["reason"]
+
+
+def test_hours_of_bars_that_were_refused_count_until_they_are_mended(rivals):
+    context = rivals(promotion__mode="manual")
+    a_better_second(context)
+    bars = context.lake.read("bars", start=NOW - 2 * HOUR, end=NOW)
+    what = {"table": "bars", "reason": "a jump", "row": "{}", "quarantined_at": NOW}
+    refused = bars.select(pl.col(KEY), **{name: pl.lit(value) for name, value in what.items()})
+    refused = refused.select(*QUARANTINE.schema).cast(dict(QUARANTINE.schema))
+    context.lake.replace(QUARANTINE, refused, start=NOW - 2 * HOUR, end=NOW)
+    promote_model(context, NOW)
+    assert gates(context, "2")["data_quality"]["observed"] == 0.0
+    context.lake.replace(BARS, bars.head(0), start=NOW - HOUR, end=NOW)
+    promote_model(context, NOW)
+    assert gates(context, "2")["data_quality"]["observed"] == 1.0
 
 
 def test_without_overlap_or_trades_nobody_is_promoted_and_the_row_says_why(rivals):
@@ -414,14 +475,49 @@ def test_an_alias_on_what_cannot_serve_is_put_back_with_the_reason(rivals):
     assert len(context.ledger.promotions()) == 1
 
 
+@pytest.mark.parametrize("alias", ["challenger", "previous"])
+def test_the_other_aliases_are_put_right_too_and_that_is_written_down(rivals, alias):
+    context = rivals()
+    earn(context, "1", noise(1))
+    client, name = context.registry.tracking.client, context.registry.name
+    assert not watch_champion(context, NEXT).changed
+    client.set_registered_model_alias(name, alias, "2")
+    watch_champion(context, NEXT)
+    (decision,) = list_decisions(context, 9)
+    assert (decision["outcome"], decision["version"]) == ("repaired", "1")
+    assert f"{alias} did not name whom the ledger names" in decision["reason"]
+    aliases = client.get_registered_model(name).aliases
+    assert (str(aliases["challenger"]), "previous" in aliases) == ("3", False)
+    assert not watch_champion(context, NEXT + HOUR).changed
+
+
+def test_why_an_alias_was_put_back_is_written_before_it_is(rivals, monkeypatch):
+    context = rivals()
+    context.ledger.retire_book("model-3", at=AS_OF + HOUR, reason="old", decided_by="register")
+    client, name = context.registry.tracking.client, context.registry.name
+    client.set_registered_model_alias(name, "champion", "3")
+
+    def killed(*_, **__):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watch_module, "mirror_roles", killed)
+        with pytest.raises(Killed):
+            watch_champion(context, NOW)
+    assert [d["outcome"] for d in list_decisions(context, 9)] == ["refused"]
+    watch_champion(context, NOW)
+    assert [d["outcome"] for d in list_decisions(context, 9)] == ["refused"]
+    assert context.registry.champion_alias("1") == ("1", False)
+
+
 def test_a_champion_that_falls_too_far_gives_the_role_back_from_the_next_hour(rivals):
     context = rivals()
     fall = np.concatenate([noise(2, hours=40), np.full(6, -0.04)])
-    earn(context, "1", noise(1))
-    earn(context, "2", fall)
     context.ledger.promote(
         "2", effective_from=AS_OF + HOUR, kind="evidence", reason="better", decided_by="test"
     )
+    earn(context, "1", noise(1))
+    earn(context, "2", fall)
     context.registry.mirror(champion="2", previous="1", challengers=["3"], restore=True)
     # The fall begins after 40 hours; the guard sees closes before its hour.
     assert not watch_champion(context, AS_OF + 41 * HOUR).changed
@@ -460,20 +556,24 @@ def test_a_rollback_is_not_rolled_back_and_a_first_champion_has_nobody_before_it
     assert "version 2 was itself rolled back" in decision.reason
 
 
-def test_an_alarm_on_what_came_of_the_scores_ends_a_reign(rivals):
-    context = rivals()
-    for version in ("1", "2", "3"):
-        earn(context, version, noise(int(version)))
-    context.ledger.promote(
-        "2", effective_from=AS_OF + HOUR, kind="evidence", reason="better", decided_by="test"
-    )
+def alarm(context, version):
     row = {
-        "model_version": "2", "known_at": NOW, "group": "outcomes", "feature": "*",
+        "model_version": version, "known_at": NOW, "group": "outcomes", "feature": "*",
         "statistic": "page_hinkley", "observed": 9.0, "cut": 4.0, "p_value": 0.001,
         "joint_p": 0.002, "n": 99, "alarm": True, "reason": "9 is above 4", "checked_at": NOW,
     }  # fmt: skip
     frame = pl.DataFrame([row], schema=DRIFT.schema)
     context.lake.replace(DRIFT, frame, start=NOW - HOUR, end=NOW)
+
+
+def test_an_alarm_on_what_came_of_the_scores_ends_a_reign(rivals):
+    context = rivals()
+    context.ledger.promote(
+        "2", effective_from=AS_OF + HOUR, kind="evidence", reason="better", decided_by="test"
+    )
+    for version in ("1", "2", "3"):
+        earn(context, version, noise(int(version)))
+    alarm(context, "2")
     lenient = rivals(promotion__guard__calibration=False)
     assert promote_model(lenient, NOW).detail["outcome"] == "kept"
     report = promote_model(context, NOW)
@@ -481,7 +581,19 @@ def test_an_alarm_on_what_came_of_the_scores_ends_a_reign(rivals):
     assert history(context)[-1] == ("1", "2", "rollback", NEXT)
     before = everything(context)
     assert not promote_model(context, NOW).changed
+    assert not watch_champion(context, NEXT).changed
     assert everything(context) == before
+
+
+def test_where_nobody_can_take_over_from_an_alarmed_champion_a_challenger_still_may(rivals):
+    context = rivals()
+    a_better_second(context)
+    alarm(context, "1")
+    report = promote_model(context, NOW)
+    said = [(d["version"], d["outcome"]) for d in report.detail["decisions"]]
+    assert said == [("1", "kept"), ("3", "kept"), ("2", "promoted")]
+    assert "there was no champion before it" in report.detail["decisions"][0]["reason"]
+    assert history(context)[-1] == ("2", "1", "evidence", NEXT)
 
 
 def test_a_person_promotes_and_goes_back_and_is_refused_by_name(rivals):
@@ -505,6 +617,36 @@ def test_a_person_promotes_and_goes_back_and_is_refused_by_name(rivals):
     with pytest.raises(ConfigError, match=r"refused: .*retired book"):
         change_champion(context, NOW, "promote", "2", *words)
     assert "refused" in {d["outcome"] for d in list_decisions(context, 9)}
+
+
+def test_a_rollback_that_is_run_again_is_not_taken_back(rivals):
+    context = rivals()
+    earn(context, "1", noise(1))
+    change_champion(context, NOW, "promote", "3", "newer", "ada")
+    asked = (context, NOW, "rollback", None, "its fills look wrong", "ada")
+    assert change_champion(*asked).changed
+    before = everything(context)
+    assert not change_champion(*asked).changed
+    assert everything(context) == before
+    assert change_champion(context, NOW, "promote", "2", "another", "ada").changed
+    assert not change_champion(*asked).changed
+    assert context.ledger.promotions()[-1].version == "2"
+
+
+def test_an_hour_traded_while_somebody_is_promoted_stays_whose_it_was(rivals, monkeypatch):
+    context = rivals()
+    earn(context, "1", noise(1))
+    whole = context.ledger.promote
+
+    def while_an_hour_is_traded(version, **how):
+        monkeypatch.setattr(context.ledger, "promote", whole)
+        empty(context, "equity", "fills", "orders")
+        earn(context, "1", noise(1, hours=47))
+        return whole(version, **how)
+
+    monkeypatch.setattr(context.ledger, "promote", while_an_hour_is_traded)
+    change_champion(context, NOW, "promote", "3", "newer", "ada")
+    assert history(context)[-1] == ("3", "1", "hand", NEXT + HOUR)
 
 
 def test_a_model_that_knows_the_hour_from_its_training_cannot_serve_it(rivals):
@@ -605,15 +747,36 @@ def test_a_new_model_waits_for_evidence_to_be_gathered_and_then_takes_the_weakes
     assert admit(brisk, "3", NOW, "registered") == []
 
 
+def test_a_model_trained_for_an_instant_long_past_begins_with_the_hours_to_come(rivals):
+    context = rivals()
+    empty(context, "books")
+    for version in ("1", "2"):
+        open_book(context, version)
+    earn(context, "1", noise(1))
+    admit(context, "3", AS_OF - HOUR, "registered")
+    assert {b.model_version: b.opened_at for b in context.ledger.books()}["3"] == NOW
+    crowded = rivals(books__max_challengers=1)
+    admit(crowded, "4", AS_OF - HOUR, "registered")
+    (standing,) = context.ledger.shadows()
+    assert (standing.version, standing.opened_at) == ("4", NOW)
+
+
+def test_a_first_training_that_comes_second_is_a_challenger(rivals):
+    context = rivals()
+    how = {"kind": "first", "reason": "first", "decided_by": "register"}
+    assert not context.ledger.promote("2", effective_from=NEXT, **how)
+    assert [promotion.version for promotion in context.ledger.promotions()] == ["1"]
+
+
 def test_the_book_of_a_deleted_version_is_retired_and_a_champion_among_them_succeeded(rivals):
     context = rivals()
     champion, other = (register_again(context, ending) for ending in ("c", "d"))
     for version in (champion, other):
         open_book(context, version)
-    earn(context, "1", noise(1))
     context.ledger.promote(
         champion, effective_from=AS_OF + HOUR, kind="hand", reason="r", decided_by="ada"
     )
+    earn(context, "1", noise(1))
     for version in (champion, other):
         context.registry.tracking.client.delete_model_version(context.registry.name, version)
     watch_champion(context, NEXT)

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from mlflow.tracking import MlflowClient
 
-from pipelines.steps import register as register_module
 from pipelines.steps.train import train
 
 HOUR = timedelta(hours=1)
@@ -38,17 +38,23 @@ def test_a_later_model_is_a_challenger_or_without_a_free_place_a_shadow(world):
 
 
 def test_what_a_kill_left_out_of_a_registration_is_added(world, monkeypatch):
-    """The version stands, the book does not: the next run opens it and makes no second version."""
+    """The version stands, whole, the book does not: the next run opens it and makes no second version."""
+    create = MlflowClient.create_model_version
 
-    def killed(*_):
+    def killed_after_it(*given, **named):
+        create(*given, **named)
         raise Killed
 
     with world.open() as context, monkeypatch.context() as patch:
-        patch.setattr(register_module, "_take_place", killed)
+        patch.setattr(MlflowClient, "create_model_version", killed_after_it)
         with pytest.raises(Killed):
             train(context, AS_OF)
     with world.open() as context:
-        assert [v.version for v in context.registry.versions()] == ["1"]
+        registry = context.registry
+        (info,) = registry.versions()
+        version = registry.tracking.client.get_model_version(registry.name, "1")
+        assert version.description == registry.tracking.read_text(info.run_id, "card.md")
+        assert {"gate.no_overlap", "gates.failed"} <= set(info.tags)
         assert context.ledger.books() == []
         assert train(context, AS_OF).changed
         assert [v.version for v in context.registry.versions()] == ["1"]

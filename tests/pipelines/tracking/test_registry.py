@@ -89,7 +89,7 @@ def test_a_training_without_a_complete_model_is_not_registered(trained):
     world, _ = trained
     with world.open() as context:
         with pytest.raises(ContractViolation, match="has no complete model"):
-            context.registry.register("0123456789abcdef", {})
+            context.registry.register("0123456789abcdef", {}, "")
         assert len(context.registry.versions()) == 1
 
 
