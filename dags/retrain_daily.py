@@ -44,11 +44,13 @@ def retrain_daily():
     workers = list(range(SETTINGS.training.search.workers))
     searched = step_task("search").partial(training_id=identity).expand(worker=workers)
     chosen = step_task("choose_params", returns="windows")(identity)
-    windows = step_task("run_window", max_active_tis_per_dagrun=2).partial(training_id=identity)
+    at_once = SETTINGS.stack.parallel_windows
+    window = step_task("run_window", max_active_tis_per_dagrun=at_once)
+    windows = window.partial(training_id=identity).expand(window=chosen)
     fit = step_task("fit_challenger")(identity)
     judged = step_task("judge")(identity)
     searched >> chosen
-    windows.expand(window=chosen) >> fit >> judged >> step_task("register")(identity)
+    windows >> fit >> judged >> step_task("register")(identity)
     for trained in (plan, fit):
         trained.operator.operator_extra_links = (MlflowRun(),)
 

@@ -3,7 +3,14 @@
 from math import prod
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from evaluation.gates import GateConfig
 
@@ -22,7 +29,7 @@ class LabelConfig(BaseModel):
     )
     extra_horizons: tuple[int, ...] = Field(
         (),
-        description="Further horizons, in bars, that the members of `multi_horizon` learn beside horizon_bars, e.g. [8, 72]; splits purge by the longest.",
+        description="Further horizons, in bars, that the members of `multi_horizon` learn beside horizon_bars, e.g. [8, 72]; splits purge by the longest. Empty, it learns a third and three times of it.",
     )
     take_profit: float = Field(
         1.0, gt=0, description="Upper barrier, in units of volatility over the horizon."
@@ -67,6 +74,11 @@ class LabelConfig(BaseModel):
     def longest_horizon_bars(self) -> int:
         """Bars after which everything that is learned from a row is known."""
         return max((self.horizon_bars, *self.extra_horizons))
+
+    def with_neighbours(self) -> "LabelConfig":
+        """Return the same label with a third and three times of its horizon as further ones."""
+        around = {max(1, self.horizon_bars // 3), 3 * self.horizon_bars} - {self.horizon_bars}
+        return self.model_copy(update={"extra_horizons": tuple(sorted(around))})
 
     def at_horizon(self, bars: int) -> "LabelConfig":
         """Return the same label over another horizon."""
@@ -125,7 +137,7 @@ class SearchConfig(BaseModel):
     )
     warm_start: bool = Field(
         True,
-        description="The first trial takes the parameters of the champion of that time, or of the last training, if it is of the same model.",
+        description="The first trial takes the parameters of the champion of that time, or of the last training, if it is of the same model and its search saw none of the new test windows.",
     )
     batch: int = Field(
         4,
@@ -244,7 +256,7 @@ class TrainingConfig(BaseModel):
     )
     members: tuple[str, ...] = Field(
         (),
-        description="Models that an ensemble (voting, stacking, blending, multi_horizon) is made of, e.g. [xgboost, lightgbm]; a model that is there twice is told apart by a dash: [xgboost, xgboost-deep].",
+        description="Models that an ensemble (voting, stacking, blending, multi_horizon) is made of, e.g. [xgboost, lightgbm]; a model that is there twice is told apart by a dash: [xgboost, xgboost-deep]. Empty means lightgbm and logistic.",
     )
     member_params: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
@@ -280,7 +292,7 @@ class TrainingConfig(BaseModel):
         le=10,
         description="Groups of volatility, equally filled, that get bounds of their own; 1 shares them.",
     )
-    label: LabelConfig = LabelConfig()
+    label: LabelConfig = Field(LabelConfig(), validate_default=True)
     split: SplitConfig = SplitConfig()
     search: SearchConfig = SearchConfig()
     nulls: NullConfig = NullConfig()
@@ -288,3 +300,9 @@ class TrainingConfig(BaseModel):
     importance: ImportanceConfig = ImportanceConfig()
     evidence: EvidenceConfig = EvidenceConfig()
     gates: GateConfig = GateConfig()
+
+    @field_validator("label")
+    @classmethod
+    def _several_horizons(cls, label: LabelConfig, given: ValidationInfo) -> LabelConfig:
+        alone = given.data.get("model") == "multi_horizon" and not label.extra_horizons
+        return label.with_neighbours() if alone else label

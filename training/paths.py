@@ -1,8 +1,10 @@
-"""One set of parameters along many paths through one history, every step of them out of sample.
+"""One set of parameters along many paths through one history, no step of them by a fit that saw it.
 
 The walk-forward is one path, and its order may have been kind. Combinatorial purged cross-validation
 (`training.combinatorial`) predicts every block of time several times from what is unrelated to it, and
 lays the predictions end to end as several histories: their spread says how much of a result was the path.
+The fits are out of sample, the parameters are not: the history begins with the span on which they were
+chosen, so the level of the paths flatters there, and only the spread is to be read.
 """
 
 from collections.abc import Mapping
@@ -45,7 +47,7 @@ def path_expectations(
 
     Raises
     ------
-    ValueError
+    TooLittleData
         If a block has no rows, or a split leaves nothing to train on.
     """
     embargo = config.split.embargo_bars * panel.timeframe

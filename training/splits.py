@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from training.errors import TooLittleData
+
 Instants = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int64]
 
@@ -39,7 +41,7 @@ class PurgedKFold:
 
         Raises
         ------
-        ValueError
+        TooLittleData
             If there are fewer instants than folds.
         """
         group = equal_groups(known_at, self.folds)
@@ -54,12 +56,12 @@ def equal_groups(known_at: Instants, groups: int) -> Rows:
 
     Raises
     ------
-    ValueError
+    TooLittleData
         If there are fewer instants than groups, or a block has no rows.
     """
     instants = np.unique(known_at)
     if instants.size < groups:
-        raise ValueError(
+        raise TooLittleData(
             f"{instants.size} instants cannot make {groups} folds; "
             f"use at most {instants.size} folds or a longer span"
         )
@@ -67,7 +69,7 @@ def equal_groups(known_at: Instants, groups: int) -> Rows:
     edges = [first + (last + 1 - first) * k // groups for k in range(1, groups)]
     group: Rows = np.searchsorted(np.array(edges, dtype=np.int64), known_at, side="right")
     if np.unique(group).size < groups:
-        raise ValueError(
+        raise TooLittleData(
             f"a fold of {groups} has no rows (a gap as long as the fold); use fewer folds"
         )
     return group
@@ -158,12 +160,14 @@ def audit_split(
 
     Raises
     ------
+    TooLittleData
+        If a side is empty.
     ValueError
-        If a training interval touches a test interval, a row is on both sides, a training label has
-        no end, or a side is empty.
+        If a training interval touches a test interval, a row is on both sides, or a training label has
+        no end.
     """
     if train.size == 0 or test.size == 0:
-        raise ValueError(
+        raise TooLittleData(
             f"split {name}: {train.size} training and {test.size} test rows; "
             "both sides need rows: use a longer history or shorter windows"
         )

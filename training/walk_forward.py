@@ -14,9 +14,11 @@ import polars as pl
 
 from evaluation.calibration import fit_calibration
 from evaluation.conformal import grouped_bounds
+from serving.bounds import ResidualBounds
 from serving.calibration import calibrate
 from serving.scorer import Scorer, ScorerSpec, score_frame
 from training.config import TrainingConfig
+from training.errors import TooLittleData
 from training.fitting import Fit, fit_rows
 from training.importance import Importance, measure_importance
 from training.models.composite import inner_audits
@@ -168,8 +170,10 @@ def fit_span(
 
     Raises
     ------
+    TooLittleData
+        If a fold is empty, or the rows are too few for the model or the interval.
     ValueError
-        If a fold is empty or overlaps its test interval.
+        If a fold overlaps its test interval.
     """
     rows = panel.training_rows(start, end)
     folds, audits = inner_folds(panel, rows, config, name=name)
@@ -192,12 +196,7 @@ def fit_span(
         bar_seconds=int(panel.timeframe.total_seconds()),
         calibration=calibration,
         class_returns=returns,
-        residual_bounds=grouped_bounds(
-            scaled - expected,
-            panel.scale[out_of_fold],
-            config.interval_level,
-            groups=config.interval_groups,
-        ),
+        residual_bounds=_bounds(scaled - expected, panel.scale[out_of_fold], config),
         train_start=start,
         train_end=end,
         projection=final.projection,
@@ -211,6 +210,14 @@ def fit_span(
         mean_uniqueness=panel.mean_uniqueness(rows),
         class_shares=_shares(panel.outcome[rows]),
     )
+
+
+def _bounds(residuals: Floats, scale: Floats, config: TrainingConfig) -> ResidualBounds:
+    try:
+        level, groups = config.interval_level, config.interval_groups
+        return grouped_bounds(residuals, scale, level, groups=groups)
+    except ValueError as error:
+        raise TooLittleData(str(error)) from error
 
 
 def _inner(fits: list[tuple[Fit, Rows]], final: Fit) -> list[SplitAudit]:

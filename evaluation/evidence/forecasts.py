@@ -45,6 +45,8 @@ class ForecastEvidence:
         Expected against realised returns; None where one never varies.
     regimes : polars.DataFrame or None
         See `evaluation.reliability.by_regime`; None where no state is known.
+    untold : dict
+        Why a measure is None although it was asked for, by the name of its attribute.
     """
 
     accuracy: Interval | None
@@ -56,15 +58,17 @@ class ForecastEvidence:
     after: CalibrationCurve | None
     returns: ReturnReliability | None
     regimes: pl.DataFrame | None
+    untold: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
         """Return the evidence as plain JSON types."""
-        frames = ("confidence", "regimes")
-        parts = {name: part for name, part in self.__dict__.items() if name not in frames}
+        plain = ("confidence", "regimes", "untold")
+        parts = {name: part for name, part in self.__dict__.items() if name not in plain}
         return {
             **{name: part and part.as_json() for name, part in parts.items()},
             "confidence": self.confidence.to_dicts(),
             "regimes": None if self.regimes is None else self.regimes.to_dicts(),
+            "untold": self.untold,
         }
 
 
@@ -112,30 +116,32 @@ def forecast_evidence(
     base = row_log_loss(base_rates[there], outcome)
     lower, upper = (known[name].to_numpy() for name in ("lower", "upper"))
     before = None if raw is None else scored.with_columns(_columns(raw))
+    hit, right_way = proba.argmax(axis=1) == outcome, np.sign(expected) == np.sign(realised)
+    untold: dict[str, str] = {}
+
+    def told(name: str, measure: Callable[..., T], *given: Any) -> T | None:
+        """Return a measure, or None where the rows are too few or never vary, and keep the reason."""
+        try:
+            return measure(*given, **how)
+        except ValueError as error:
+            untold[name] = str(error)
+            return None
+
     return ForecastEvidence(
-        accuracy=_if_told(accuracy_interval, at, proba.argmax(axis=1) == outcome, **how),
-        directional_accuracy=_if_told(
-            accuracy_interval, at, np.sign(expected) == np.sign(realised), **how
-        ),
-        skill=_if_told(skill_interval, at, row_log_loss(proba, outcome), base, **how),
-        coverage=_if_told(measure_coverage, at, realised, lower, upper, interval_level, **how),
+        accuracy=told("accuracy", accuracy_interval, at, hit),
+        directional_accuracy=told("directional_accuracy", accuracy_interval, at, right_way),
+        skill=told("skill", skill_interval, at, row_log_loss(proba, outcome), base),
+        coverage=told("coverage", measure_coverage, at, realised, lower, upper, interval_level),
         confidence=by_confidence(scored),
-        before=None if before is None else _if_told(calibration_curve, before, **how),
-        after=_if_told(calibration_curve, scored, **how),
-        returns=_if_told(return_reliability, scored, **how),
+        before=None if before is None else told("before", calibration_curve, before),
+        after=told("after", calibration_curve, scored),
+        returns=told("returns", return_reliability, scored),
         regimes=None
         if regime is None or not (there & (regime >= 0)).any()
         else by_regime(scored, regime, base_rates[there].mean(axis=0), names=regime_names, **how),
+        untold=untold,
     )
 
 
 def _columns(proba: Floats) -> list[pl.Series]:
     return [pl.Series(name, proba[:, k]) for k, name in enumerate(("p_down", "p_flat", "p_up"))]
-
-
-def _if_told(measure: Callable[..., T], *given: Any, **how: Any) -> T | None:
-    """Return a measure, or None where the rows are too few or never vary."""
-    try:
-        return measure(*given, **how)
-    except ValueError:
-        return None

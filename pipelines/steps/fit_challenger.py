@@ -17,6 +17,7 @@ from pipelines.tracking.importance import (
 )
 from pipelines.tracking.plan import TrainingPlan, load_plan, read_panel, run_of
 from pipelines.tracking.plots import importance_plot
+from training.errors import TooLittleData
 from training.panel import Panel
 from training.walk_forward import FittedSpan
 
@@ -100,8 +101,8 @@ def _log_importance(
 def _fit(panel: Panel, plan: TrainingPlan) -> FittedSpan:
     try:
         return fit_final(panel, plan)
-    except ValueError as error:
+    except TooLittleData as error:
         raise ContractViolation(
             f"challenger: {error}; no model was logged",
             remedy="backfill what its span lacks, or set training.split.train_days higher",
-        ) from None
+        ) from error

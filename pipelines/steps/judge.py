@@ -13,7 +13,7 @@ from pipelines.clock import format_instant
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
 from pipelines.tracking.artifacts import plain_json
-from pipelines.tracking.card import CARD_FILE, card, verdict_tags
+from pipelines.tracking.card import CARD_FILE, card, explained, verdict_tags
 from pipelines.tracking.checks import ask_labels
 from pipelines.tracking.evidence import Evidence, gather
 from pipelines.tracking.evidence_plots import evidence_figures
@@ -77,7 +77,8 @@ def judge(context: Context, as_of: datetime, training_id: str) -> StepReport:
     checks, asked = ask_labels(panel, plan)
     evidence = gather(context, run, plan, inputs, panel, scores, results, windows, checks)
     metrics = _metrics(run, plan, windows, results, evidence)
-    gates = [*asked, *walk_forward_gates(_observed(plan, metrics, evidence), plan.training.gates)]
+    walked = walk_forward_gates(_observed(plan, metrics, evidence), plan.training.gates)
+    gates = [*asked, *explained(walked, evidence.forecasts.untold)]
     _draw(context, run_id, plan, results, windows, evidence)
     text = card(run, plan, evidence, gates, metrics)
     tracking.write_json(run_id, EVIDENCE_FILE, evidence.as_json())
@@ -101,7 +102,7 @@ def _detail(training_id: str, gates: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _finished(context: Context, plan: TrainingPlan) -> "list[Run]":
-    """Return the runs of all windows; ContractViolation if one has not finished."""
+    """Return the runs of all windows; ContractViolation if one, or the final fit, has not finished."""
     runs = context.registry.tracking.windows_of(plan.training_id)
     done = {int(run.data.tags["window"]): run for run in runs}
     missing = [str(w.number) for w in plan.windows if w.number not in done]
@@ -109,6 +110,11 @@ def _finished(context: Context, plan: TrainingPlan) -> "list[Run]":
         raise ContractViolation(
             f"training {plan.training_id}: window {', '.join(missing)} has not finished",
             remedy="run run-window for it, then judge again",
+        )
+    if context.registry.model_of(plan.training_id) is None:
+        raise ContractViolation(
+            f"training {plan.training_id} has no complete model",
+            remedy="run fit-challenger for it, then judge again",
         )
     return [done[window.number] for window in plan.windows]
 

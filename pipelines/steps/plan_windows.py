@@ -20,6 +20,7 @@ from pipelines.tracking.plan import (
     read_chosen,
     read_inputs,
     run_of,
+    search_end,
     training_id,
 )
 from training.config import TrainingConfig
@@ -72,7 +73,7 @@ def plan_windows(
         data_hash=digest,
         versions=pinned,
         windows=tuple(windows),
-        warm_start=_warm_start(context, as_of, space),
+        warm_start=_warm_start(context, as_of, windows[0].test_start, space),
         training=settings.training,
     )
     _open_study(context, identity)
@@ -106,11 +107,13 @@ def _searched_space(config: TrainingConfig) -> "dict[str, BaseDistribution]":
 
 
 def _warm_start(
-    context: Context, as_of: datetime, space: "dict[str, BaseDistribution]"
+    context: Context, as_of: datetime, untouched: datetime, space: "dict[str, BaseDistribution]"
 ) -> dict[str, Any] | None:
     """Return parameters of the champion of that time, else of the newest training before it.
 
     Only of the same model, and only of trainings as of an earlier instant: a later one knows more.
+    Nor of one whose search looked at anything after `untouched`, where the new windows begin: its
+    parameters would be told of them, and of a hold-out behind them.
     """
     from pipelines.tracking.proposals import within
 
@@ -122,16 +125,16 @@ def _warm_start(
         for info in context.registry.versions()
         if info.as_of < as_of and info.tags.get("model") == training.model
     ]
-    if not earlier:
-        return None
-    champion = context.ledger.champion_at(as_of)
-    found = max(earlier, key=lambda info: (info.version == champion, info.as_of, int(info.version)))
-    run = context.registry.tracking.run_of(found.training_id)
-    if run is None or not is_searched(run):
-        return None
-    chosen = read_chosen(context, run)["params"]
-    params = {name: value for name, value in chosen.items() if within(space, name, value)}
-    return {"version": found.version, "training_id": found.training_id, "params": params}
+    champion = context.ledger.champion_at(as_of) if earlier else None
+    earlier.sort(key=lambda info: (info.version == champion, info.as_of, int(info.version)))
+    for found in reversed(earlier):
+        run = context.registry.tracking.run_of(found.training_id)
+        if run is None or not is_searched(run) or search_end(context, run) > untouched:
+            continue
+        chosen = read_chosen(context, run)["params"]
+        params = {name: value for name, value in chosen.items() if within(space, name, value)}
+        return {"version": found.version, "training_id": found.training_id, "params": params}
+    return None
 
 
 def _open_study(context: Context, identity: str) -> None:

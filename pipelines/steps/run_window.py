@@ -20,6 +20,7 @@ from pipelines.tracking.fits import (
 )
 from pipelines.tracking.importance import record_importance
 from pipelines.tracking.plan import Inputs, TrainingPlan, load_plan, read_panel
+from training.errors import TooLittleData
 from training.panel import Panel
 from training.walk_forward import FittedSpan, Window
 
@@ -42,11 +43,11 @@ def run_window(context: Context, as_of: datetime, training_id: str, window: int)
     inputs, panel = read_panel(context, plan)
     try:
         fitted, scores = fit_window(panel, plan, chosen)
-    except ValueError as error:
+    except TooLittleData as error:
         raise ContractViolation(
             f"window {window}: {error}; it was not scored",
             remedy="backfill what its span lacks, or use longer windows (training.split.test_days)",
-        ) from None
+        ) from error
     context.lake.replace(
         OUT_OF_FOLD_SCORES,
         scores.with_columns(

@@ -9,6 +9,7 @@ from pipelines.tracking.plan import Inputs, TrainingPlan, is_searched, load_unse
 from pipelines.tracking.proposals import open_places
 from pipelines.tracking.search import Objective, Progress, run_search
 from pipelines.tracking.study import Study
+from training.errors import TooLittleData
 from training.models.protocol import Trial
 from training.panel import Panel
 from training.splits import SplitAudit
@@ -70,11 +71,11 @@ def search_objective(context: Context, plan: TrainingPlan) -> tuple[Objective, l
             config,
             lambda test: _engine(context, config.label.horizon_bars, seen, panel, test),
         )
-    except ValueError as error:
+    except TooLittleData as error:
         raise ContractViolation(
             f"search: {error}; nothing was trained",
             remedy="backfill more, or mend the key of training.* it names",
-        ) from None
+        ) from error
 
     def objective(trial: Trial) -> float:
         return evaluate_trial(trial, panel, folds, config)

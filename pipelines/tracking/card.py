@@ -6,6 +6,7 @@ registered version. The registry keeps `LONGEST` characters.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from evaluation.gates import Gate
@@ -40,6 +41,8 @@ _RESULTS = (
     ("calibration_error_before", "before calibration", "{:.3f}"),
     ("return_slope", "realised on expected return, slope", "{:.2f}"),
 )
+_FORECASTS = {"beats_base_rate": "skill", "calibrated": "after"}
+"""Gates that ask a measure of the forecasts -> its name in `ForecastEvidence`."""
 _WORDS = {"sharpe": "Sharpe ratio", "log_loss": "Log loss"}
 _LIMITS = (
     "Paper trading only; fills, impact and fees are modelled (`waterfall.json`).",
@@ -50,6 +53,16 @@ _LIMITS = (
     "The universe is today's choice: pairs that were delisted before are not in it.",
     "Where gates failed, the text beside them says what was not shown.",
 )
+
+
+def explained(gates: Iterable[Gate], untold: Mapping[str, str]) -> list[Gate]:
+    """Return gates whose meaning says why what they ask for could not be measured."""
+    return [
+        replace(gate, meaning=f"{gate.meaning}; {untold[measure]}")
+        if (measure := _FORECASTS.get(gate.name, "")) in untold
+        else gate
+        for gate in gates
+    ]
 
 
 def verdict_tags(gates: Sequence[Gate]) -> dict[str, str]:
@@ -196,7 +209,7 @@ def _findings(evidence: Evidence) -> list[str]:
         ratios = evidence.path_sharpes
         lines.append(
             f"- Sharpe ratio along {ratios.size} combinatorial paths: {ratios.min():.2f} to "
-            f"{ratios.max():.2f}."
+            f"{ratios.max():.2f}; they begin with the span on which the parameters were chosen."
         )
     return ["### What else was asked", "", *lines, *_regimes(evidence), ""]
 

@@ -15,6 +15,8 @@ from pipelines.context import Context
 from pipelines.errors import ContractViolation
 from pipelines.tables import KEY
 from pipelines.tracking.plan import Inputs, TrainingPlan
+from training.config import TrainingConfig
+from training.errors import TooLittleData
 from training.fitting import fit_rows
 from training.holdout import final_span, plan_holdout, spent_share
 from training.nulls import LabelCheck, check_labels
@@ -47,7 +49,7 @@ def ask_labels(panel: Panel, plan: TrainingPlan) -> tuple[list[LabelCheck], list
     if not config.nulls.enabled:
         return [], []
     rows = _final_rows(panel, plan)
-    every = config.model_copy(update={"sample_every_bars": 1})
+    every = _of_thinned_rows(config)
 
     def fit(changed: Panel, train: Rows, test: Rows) -> Floats:
         return fit_rows(changed, train, plan.params, every).predict_proba(
@@ -62,6 +64,18 @@ def ask_labels(panel: Panel, plan: TrainingPlan) -> tuple[list[LabelCheck], list
     except ValueError as error:
         return [], [gate("labels_checked", float("nan"), "above", 0.0, f"not asked: {error}")]
     return checks, [_gate_of(check) for check in checks]
+
+
+def _of_thinned_rows(config: TrainingConfig) -> TrainingConfig:
+    """Return how the training fits rows that were thinned for the checks already.
+
+    A symbol or cluster that a fold of the training has rows enough for must have enough here, too.
+    """
+    nulls, folds = config.nulls, config.split.inner_folds
+    thinned = config.sample_every_bars / nulls.every_bars
+    kept = (1.0 - 1.0 / nulls.folds) / (1.0 - 1.0 / folds)
+    least = max(1, int(config.group_min_rows * thinned * kept))
+    return config.model_copy(update={"sample_every_bars": 1, "group_min_rows": least})
 
 
 def _gate_of(check: LabelCheck) -> Gate:
@@ -154,11 +168,11 @@ def path_sharpes(
     rows = panel.training_rows(start, end)
     try:
         expected, audits = path_expectations(panel, rows, plan.params, plan.training)
-    except ValueError as error:
+    except TooLittleData as error:
         raise ContractViolation(
             f"combinatorial paths: {error}",
             remedy="set training.evidence.combinatorial_groups to 0",
-        ) from None
+        ) from error
     keys = panel.keys[rows]
     span = inputs.between(start, keys["known_at"].max())  # type: ignore[arg-type]
     earn = engine_earnings(

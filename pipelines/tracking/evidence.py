@@ -182,7 +182,7 @@ def gather(
     tracking, config = context.registry.tracking, plan.training.evidence
     cash = context.settings.books.initial_cash
     returns = {name: returns_of(result, cash) for name, result in results.items()}
-    life = count_trials(tracking, plan)
+    life = count_trials(context, plan.as_of)
     daily = trials_of_frame(tracking.read_frame(run.info.run_id, RETURNS_FILE))
     seed = plan.training.search.seed
     ratios, audits = path_sharpes(context, plan, inputs, panel)

@@ -28,8 +28,10 @@ def fit_window(panel: Panel, plan: TrainingPlan, window: Window) -> tuple[Fitted
 
     Raises
     ------
+    TooLittleData
+        If a fold is empty, or the rows are too few for the model or the interval.
     ValueError
-        If a fold is empty or overlaps its test interval.
+        If a fold overlaps its test interval.
     """
     train = panel.training_rows(window.train_start, window.test_start)
     test = panel.rows_between(window.test_start, window.test_end)
@@ -55,8 +57,10 @@ def fit_final(panel: Panel, plan: TrainingPlan) -> FittedSpan:
 
     Raises
     ------
+    TooLittleData
+        If a fold is empty, or the rows are too few for the model or the interval.
     ValueError
-        If a fold is empty or overlaps its test interval.
+        If a fold overlaps its test interval.
     """
     start, end = final_span(plan.as_of, plan.first, plan.training, timeframe=panel.timeframe)
     return fit_span(

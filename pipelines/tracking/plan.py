@@ -78,10 +78,7 @@ class Inputs:
         )
 
     def trade_quickly(self, settings: Settings, scores: pl.DataFrame) -> Outcome:
-        """Trade scores of one horizon on these bars, without the frames that explain it.
-
-        The capital ramp is left out, as in a search.
-        """
+        """Trade scores of one horizon as `trade` does, without the frames that explain it."""
         step = timeframe_delta(settings.timeframe)
         inputs = prepare(self.bars, self.features, timeframe=step, funding=self.funding)
         row, bar, symbol = inputs.panel.locate(scores)
@@ -92,7 +89,7 @@ class Inputs:
             expected,
             int(scores["horizon_bars"][0]),
             costs=settings.costs,
-            risk=settings.risk.model_copy(update={"ramp_start": 1.0}),
+            risk=settings.risk,
             initial_cash=settings.books.initial_cash,
         )
 
@@ -300,6 +297,12 @@ def read_chosen(context: Context, run: "Run") -> dict[str, Any]:
     """Return what `choose_params` wrote: params, trial, value, search_overlaps."""
     chosen: dict[str, Any] = context.registry.tracking.read_json(run.info.run_id, CHOSEN_FILE)
     return chosen
+
+
+def search_end(context: Context, run: "Run") -> datetime:
+    """Return the instant after which the search of a planned training saw nothing."""
+    tree = context.registry.tracking.read_json(run.info.run_id, PLAN_FILE)
+    return Window.from_json(tree["windows"][0]).test_start
 
 
 def run_of(run: "Run") -> dict[str, str]:

@@ -39,11 +39,11 @@ def champion_scores(
     """Return what the champion as of the plan's instant said of the rows of `scores`, or None.
 
     All of it was said without having seen the outcome: live scores for hours after it was trained,
-    and out-of-fold scores of its own windows before. None if there was no champion, or it scored less
-    than 95 % of the rows.
+    and out-of-fold scores of its own windows before. None if there was no champion, it was deleted, or it
+    scored less than 95 % of the rows.
     """
     version = context.ledger.champion_at(plan.as_of)
-    if version is None:
+    if version is None or not context.registry.has(version):
         return None
     info = context.registry.version_info(version)
     start, end = plan.windows[0].test_start, plan.windows[-1].test_end

@@ -31,6 +31,7 @@ def _task(task: Any) -> dict[str, Any]:
         "doc": task.doc_md,
         "upstream": sorted(task.upstream_task_ids),
         "mapped": task.is_mapped,
+        "at_once": task.max_active_tis_per_dagrun,
         "outlets": [[outlet.name, outlet.uri] for outlet in task.outlets],
     }
 

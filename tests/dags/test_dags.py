@@ -160,6 +160,7 @@ def test_a_training_maps_over_its_search_workers_and_its_windows(
     assert tasks["search"]["upstream"] == ["plan_windows"]
     assert "search" in tasks["choose_params"]["upstream"]
     assert tasks["run_window"]["mapped"]
+    assert tasks["run_window"]["at_once"] == 3, "stack.parallel_windows"
     assert "choose_params" in tasks["run_window"]["upstream"]
     assert "run_window" in tasks["fit_challenger"]["upstream"]
     assert "fit_challenger" in tasks["judge"]["upstream"]

@@ -119,7 +119,7 @@ def _open_rival(context: Context) -> None:
     example = np.zeros((2, len(scorer.feature_names)), np.float32)
     training = f"{info.training_id}-again"
     registry.log_model(info.run_id, training, scorer, example=example, tags=info.tags)
-    version = registry.register(training, {})
+    version = registry.register(training, {}, "")
     context.ledger.open_book(
         f"model-{version}",
         strategy="model",

@@ -49,16 +49,18 @@ def make_model(config: TrainingConfig, params: Mapping[str, Any]) -> "Model":
 def suggest(config: TrainingConfig, trial: "Trial") -> dict[str, Any]:
     """Return what `trial` suggests for the model that `config` asks for."""
     from training.models.ensemble import Ensemble
+    from training.models.members import DEFAULT_MEMBERS
 
     model = model_class(config.model)
     if issubclass(model, Ensemble):
-        return model.space(trial, config.members, config.member_params)
+        return model.space(trial, config.members or DEFAULT_MEMBERS, config.member_params)
     return model.space(trial)
 
 
 def _asked_for(config: TrainingConfig) -> tuple[str, dict[str, Any]]:
     """Return the name of the model that is made, and the parameters that `config` fixes."""
     from training.models.ensemble import Ensemble
+    from training.models.members import DEFAULT_MEMBERS
 
     fixed: dict[str, Any] = dict(config.model_params)
     if config.model == "grouped":
@@ -67,14 +69,9 @@ def _asked_for(config: TrainingConfig) -> tuple[str, dict[str, Any]]:
             "and set training.scope to symbol or cluster"
         )
     if issubclass(model_class(config.model), Ensemble):
-        fixed["members"] = list(config.members)
+        fixed["members"] = list(config.members or DEFAULT_MEMBERS)
         for member, params in config.member_params.items():
             fixed |= {f"{member}.{name}": value for name, value in params.items()}
-    if config.model == "multi_horizon" and not config.label.extra_horizons:
-        raise ValueError(
-            "training.model is multi_horizon, but training.label.extra_horizons is empty; "
-            "name further horizons in bars, e.g. [8, 72]"
-        )
     if config.scope == "global":
         return config.model, fixed
     group = {"by": config.scope, "clusters": config.clusters, "min_rows": config.group_min_rows}

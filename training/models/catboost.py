@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from serving.predictors.catboost import CatBoostPredictor
+from training.errors import TooLittleData
 from training.models.protocol import Floats, Trial
 from training.models.row_model import RowModel, shares
 from training.samples import Samples
@@ -39,7 +40,7 @@ class CatBoostModel(RowModel[CatBoostPredictor]):
     }
 
     def prepare(self, samples: Samples) -> "catboost.Pool":
-        """Bin the rows once; borders come from these rows only. ValueError if no feature varies."""
+        """Bin the rows once; borders come from these rows only. TooLittleData if no feature varies."""
         import catboost
 
         pool = catboost.Pool(
@@ -53,7 +54,7 @@ class CatBoostModel(RowModel[CatBoostPredictor]):
         return pool
 
     def fit_prepared(self, prepared: "catboost.Pool") -> Self:
-        """Fit on binned rows; ValueError if CatBoost finds nothing in them to learn."""
+        """Fit on binned rows; TooLittleData if CatBoost finds nothing in them to learn."""
         import catboost
 
         settings = {
@@ -93,13 +94,13 @@ class CatBoostModel(RowModel[CatBoostPredictor]):
 
 @contextmanager
 def _refusals(pool: "catboost.Pool") -> Iterator[None]:
-    """Say in a ValueError what CatBoost cannot learn from."""
+    """Say in a TooLittleData what CatBoost cannot learn from."""
     import catboost
 
     try:
         yield
     except catboost.CatBoostError as error:
-        raise ValueError(
+        raise TooLittleData(
             f"catboost finds nothing to learn in {pool.num_row()} rows ({error}); "
             "give it more rows, two classes and a feature that varies"
         ) from None

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from training.errors import TooLittleData
 from training.samples import Samples
 
 BUCKET_BARS = 24
@@ -32,7 +33,7 @@ def cluster_symbols(samples: Samples, clusters: int) -> list[list[int]]:
 
     Raises
     ------
-    ValueError
+    TooLittleData
         If there are fewer symbols than clusters.
 
     References
@@ -44,7 +45,7 @@ def cluster_symbols(samples: Samples, clusters: int) -> list[list[int]]:
 
     codes, table = _bucketed(samples)
     if codes.size < clusters:
-        raise ValueError(
+        raise TooLittleData(
             f"{codes.size} symbols cannot make {clusters} clusters; "
             f"set training.clusters to at most {codes.size}, or training.scope to global"
         )

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.predictors.grouped import GroupedPredictor
+from training.errors import TooLittleData
 from training.models import model_class
 from training.models.clusters import cluster_symbols
 from training.models.composite import Composite, inner_audits, served
@@ -82,7 +83,7 @@ class GroupedModel(Composite):
 
         Raises
         ------
-        ValueError
+        TooLittleData
             If no group has `min_rows` rows, or there are fewer symbols than clusters.
         """
         observations = samples.observations
@@ -91,7 +92,7 @@ class GroupedModel(Composite):
         sizes = [int(np.isin(symbol, group).sum()) for group in groups]
         least = self.params["min_rows"]
         if max(sizes) < least:
-            raise ValueError(
+            raise TooLittleData(
                 f"scope {self.params['by']}: the largest of {len(groups)} groups has {max(sizes)} "
                 f"rows to learn from, and training.group_min_rows is {least}; use a longer history, "
                 "more rows (training.sample_every_bars), larger groups or training.scope global"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from training.errors import TooLittleData
 from training.models.protocol import Floats, Model
 from training.samples import Classes, Samples
 from training.splits import PurgedKFold, SplitAudit, audit_split
@@ -64,9 +65,10 @@ def prepare_members(
 
     Raises
     ------
+    TooLittleData
+        If a fold has no rows, or no row has a label over one of the horizons.
     ValueError
-        If a fold has no rows or a training label overlaps its test interval, or no row has a label
-        over one of the horizons.
+        If a training label overlaps its test interval.
     """
 
     def forms(learned: Samples) -> tuple[Any, ...]:
@@ -125,7 +127,7 @@ def _audited(name: str, samples: Samples, train: Classes, test: Classes) -> Spli
 
 def _over(samples: Samples, bars: int) -> Samples:
     if not (samples.others[bars].y >= 0).any():
-        raise ValueError(
+        raise TooLittleData(
             f"no row has a label over {bars} bars; leave it out of training.label.extra_horizons"
         )
     return samples.over(bars)

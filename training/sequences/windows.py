@@ -12,6 +12,7 @@ from torch import Tensor
 from serving.observations import Observations
 from serving.sequences.scaling import RobustScaling
 from serving.sequences.segments import SegmentIndex
+from training.errors import TooLittleData
 from training.samples import Samples
 from training.sequences import CONTEXT_LIMIT
 
@@ -144,7 +145,7 @@ def tail_split(samples: Samples) -> tuple[Rows, Rows]:
     tail = np.flatnonzero(samples.known_at >= begin)
     fit = np.flatnonzero(samples.label_end + samples.embargo // _MICROSECOND < begin)
     if fit.size == 0 or last == first:
-        raise ValueError(
+        raise TooLittleData(
             f"{samples.y.size} samples over {(last - first) / 3.6e9:.0f} hours leave none to learn "
             f"from before the last {TAIL_SHARE:.0%} of the time, purged, with an embargo of "
             f"{samples.embargo}; give the model a longer history"

@@ -83,8 +83,11 @@ def test_rows_without_outcome_or_state_are_left_out():
     assert nowhere.regimes is None
 
 
-def test_too_few_instants_are_answered_by_none():
+def test_too_few_instants_are_answered_by_none_and_the_reason():
     few = evidence(scored(True).head(10))
     assert (few.accuracy, few.skill, few.coverage, few.returns) == (None, None, None, None)
+    assert {"accuracy", "skill", "coverage", "returns"} <= set(few.untold)
+    assert "needs 8 instants or more" in few.as_json()["untold"]["skill"]
+    assert evidence(scored(True)).untold == {}
     with pytest.raises(ValueError, match="no outcome"):
         evidence(scored(True).with_columns(outcome=pl.lit(None, pl.Int64)))

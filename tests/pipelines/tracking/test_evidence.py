@@ -6,15 +6,19 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from optuna.trial import TrialState, create_trial
 
 from evaluation.gates import gate
 from pipelines.steps.train import train
-from pipelines.tracking.card import LONGEST, brief, verdict_tags
+from pipelines.tracking.card import LONGEST, brief, explained, verdict_tags
 from pipelines.tracking.checks import ask_labels, path_sharpes, score_holdout
 from pipelines.tracking.evidence import REGIMES, regime_of
+from pipelines.tracking.fits import fit_final
 from pipelines.tracking.plan import load_plan, read_panel
 from pipelines.tracking.rivals import champion_scores
+from pipelines.tracking.study import Study
 from pipelines.tracking.trials import count_trials, life_of, trials_as_frame, trials_of_frame
+from training.tuning import DAILY, pack_returns
 
 HOUR = timedelta(hours=1)
 AS_OF = datetime(2024, 1, 31, tzinfo=UTC)
@@ -105,7 +109,65 @@ def test_a_span_too_short_to_be_asked_is_not_fit_to_be_believed(trained):
         assert ask_labels(panel, silent) == ([], [])
 
 
-def test_trials_are_counted_over_the_life_of_the_experiment_and_deleted_ones_too(world):
+def test_a_model_a_symbol_is_asked_with_as_large_a_share_of_its_rows(trained):
+    """The checks fit one bar in twelve on half of the span; the training fitted one in two."""
+    world, report = trained
+    with world.open() as context:
+        _, plan = load_plan(context, report.detail["training_id"])
+        _, panel = read_panel(context, plan)
+    each = {"scope": "symbol", "group_min_rows": 100}
+    plan = replace(plan, training=plan.training.model_copy(update=each))
+    fit_final(panel, plan)
+    checks, gates = ask_labels(panel, plan)
+    assert [check.name for check in checks] == ["shuffled_labels_0", "shifted_labels"]
+    assert "labels_checked" not in {one.name for one in gates}
+
+
+def test_what_could_not_be_measured_is_a_failed_gate_with_the_reason():
+    asked = [gate(name, float("nan"), "above", 0, name) for name in ("calibrated", "superior")]
+    told = explained(asked, {"after": "two rows", "skill": "one row"})
+    assert [one.meaning for one in told] == ["calibrated; two rows", "superior"]
+    failed = verdict_tags(told)["gates.failed"]
+    assert "calibrated is not measured, wanted above 0: calibrated; two rows" in failed
+
+
+def test_a_champion_whose_version_was_deleted_is_no_rival(trained, monkeypatch):
+    world, report = trained
+    with world.open() as context:
+        _, plan = load_plan(context, report.detail["training_id"])
+        scores = context.lake.read("out_of_fold_scores", end=AS_OF)
+        for version, there in (("1", True), ("99", False)):
+            monkeypatch.setattr(context.ledger, "champion_at", lambda _, v=version: v)
+            assert (champion_scores(context, plan, scores) is not None) == there
+
+
+def test_the_same_book_trades_in_and_out_of_sample(trained):
+    """A foreseen wave, so that something is traded and the capital ramp climbs."""
+    world, report = trained
+    with world.open() as context:
+        _, plan = load_plan(context, report.detail["training_id"])
+        inputs, panel = read_panel(context, plan)
+        span = inputs.between(plan.windows[0].test_start, plan.windows[-1].test_end)
+        told = panel.keys.select("symbol", "known_at", expected_return=pl.Series(panel.realised))
+        scores = context.lake.read("out_of_fold_scores", end=AS_OF).drop("expected_return")
+        scores = scores.join(told, on=("symbol", "known_at"), how="left").fill_nan(0.0)
+        slowly = span.trade(context.settings, scores).metrics["sharpe"]
+        assert slowly > 1.0
+        assert span.trade_quickly(context.settings, scores).sharpe == pytest.approx(slowly)
+
+
+def left_unchosen(context, training_id, *daily):
+    """Plan a training and finish a trial for each record, but choose nothing."""
+    run = context.registry.tracking.open_training(training_id, AS_OF, {"planned": "true"})
+    with Study(context.databases.optuna, training_id) as study:
+        for place, returns in enumerate(daily):
+            state = TrialState.PRUNED if place else TrialState.COMPLETE
+            kept = {DAILY: pack_returns(np.array(returns))}
+            study.record(place, create_trial(state=state, value=0.0, user_attrs=kept), 1.0)
+    return run.info.run_id
+
+
+def test_trials_are_counted_over_the_life_of_the_experiment_deleted_and_abandoned_too(world):
     with world.open() as context:
         tracking = context.registry.tracking
         for number, (hours, metrics) in enumerate(
@@ -123,10 +185,16 @@ def test_trials_are_counted_over_the_life_of_the_experiment_and_deleted_ones_too
             if number == 1:
                 tracking.client.delete_run(run.info.run_id)
         past, later = (life_of(tracking.trainings(AS_OF + h * HOUR)) for h in (0, 1))
+        left_unchosen(context, "untouched")
+        abandoned = left_unchosen(context, "abandoned", [0.01, -0.02, 0.03], [0.02, 0.01, -0.01])
+        tracking.client.delete_run(abandoned)
+        charged = count_trials(context, AS_OF)
     assert (past.trainings, past.moments.trials) == (3, 13)
     assert (past.moments.sharpe_mean, past.moments.sharpe_variance) == (2.0, 2.0)
     assert (later.trainings, later.moments.trials) == (4, 21)
     assert later.moments.sharpe_variance > 4
+    assert (charged.trainings, charged.moments.trials) == (4, 15)
+    assert charged.moments.sharpe_variance > 2
 
 
 def test_daily_returns_of_trials_survive_as_a_frame():
@@ -170,7 +238,6 @@ def test_a_study_scores_its_hold_out_once_walks_many_paths_and_meets_the_champio
         first = train(context, AS_OF - 24 * HOUR)
     with world.open(**STUDY) as context:
         report = train(context, AS_OF)
-        tracking = context.registry.tracking
         run, plan = load_plan(context, report.detail["training_id"])
         metrics = run.data.metrics
         assert metrics["life_trials"] == 4 + 2
@@ -183,7 +250,9 @@ def test_a_study_scores_its_hold_out_once_walks_many_paths_and_meets_the_champio
         assert metrics["holdout_rows"] == 60 * 3
         assert metrics["holdout_spent_share"] == 0
         assert "gate.holdout" in run.data.tags
-        assert "Sharpe ratio along 3 combinatorial paths" in run.data.tags["mlflow.note.content"]
+        card = run.data.tags["mlflow.note.content"]
+        assert "Sharpe ratio along 3 combinatorial paths" in card
+        assert "they begin with the span on which the parameters were chosen" in card
         inputs, panel = read_panel(context, plan)
         ratios, audits = path_sharpes(context, plan, inputs, panel)
         assert ratios.size == 3
@@ -191,7 +260,7 @@ def test_a_study_scores_its_hold_out_once_walks_many_paths_and_meets_the_champio
         again = score_holdout(context, plan, inputs, panel)
         assert again.metrics["log_loss"] == metrics["holdout_log_loss"]
         assert again.spent_share == 0, "a training's own look does not spend it for itself"
-        assert count_trials(tracking, replace(plan, as_of=AS_OF - 24 * HOUR)).trainings == 1
+        assert count_trials(context, AS_OF - 24 * HOUR).trainings == 1
         scores = context.lake.read("out_of_fold_scores", end=AS_OF)
         mine = scores.filter(training_id=plan.training_id)
         theirs = champion_scores(context, plan, mine)

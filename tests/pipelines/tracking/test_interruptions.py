@@ -99,12 +99,15 @@ def test_a_training_begins_where_an_earlier_one_of_the_same_model_ended(trained)
         }
 
 
-def test_a_training_of_an_earlier_instant_does_not_learn_from_a_later_one(trained):
+def test_a_training_does_not_learn_from_what_saw_its_windows_or_comes_after_it(trained):
     world, _ = trained
     for overrides in (
         {"training__search__seed": 12},
         {"training__model": "lightgbm", "training__model_params": {}},
         {"training__search__warm_start": False},
+        # Its windows begin before the search of the training before it had ended.
+        {"training__split__windows": 3},
+        {"training__split__holdout_days": 3},
     ):
         instant = AS_OF if "training__search__seed" in overrides else AS_OF + HOUR
         with world.open(**overrides) as context:

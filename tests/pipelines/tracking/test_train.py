@@ -1,13 +1,17 @@
 """A training from lake to registry and ledger: what it leaves, twice, and after an interruption."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli.run_steps import app
 from pipelines.errors import ConfigError, ContractViolation
+from pipelines.steps import fit_challenger as fit_module
+from pipelines.steps import run_window as window_module
 from pipelines.steps import search as search_module
 from pipelines.steps.choose_params import choose_params
 from pipelines.steps.fit_challenger import fit_challenger
@@ -15,16 +19,21 @@ from pipelines.steps.judge import judge
 from pipelines.steps.plan_windows import plan_windows
 from pipelines.steps.register import register
 from pipelines.steps.run_window import run_window
-from pipelines.steps.search import search
+from pipelines.steps.search import search, search_objective
 from pipelines.steps.train import train
 from pipelines.tables import BARS
+from pipelines.tracking import checks as checks_module
+from pipelines.tracking.checks import path_sharpes
 from pipelines.tracking.plan import (
     Inputs,
     current_versions,
     feature_set_of,
+    load_plan,
     read_inputs,
+    read_panel,
     training_id,
 )
+from training.errors import TooLittleData
 from training.tuning import evaluate_trial
 
 HOUR = timedelta(hours=1)
@@ -180,6 +189,11 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(world, trained, stat
         with world.open() as context:
             run_window(context, AS_OF, identity, window)
             assert not run_window(context, AS_OF, identity, window).changed
+    with (
+        world.open() as context,
+        pytest.raises(ContractViolation, match="run fit-challenger for it"),
+    ):
+        judge(context, AS_OF, identity)
     for step in (fit_challenger, judge, register):
         with world.open() as context:
             assert step(context, AS_OF, identity).changed
@@ -190,7 +204,41 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(world, trained, stat
         assert state(context) == disturbed
 
 
-def test_steps_before_their_turn_are_refused_with_the_step_to_run(world):
+def failing(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "ask"),
+    [
+        (search_module, "search_folds", lambda c, i, p, plan: search_objective(c, plan)),
+        (fit_module, "fit_final", lambda c, i, p, plan: fit_module._fit(p, plan)),
+        (checks_module, "path_expectations", lambda c, i, p, plan: path_sharpes(c, plan, i, p)),
+    ],
+    ids=["search", "challenger", "paths"],
+)
+def test_too_little_data_is_refused_with_its_cause_and_a_bug_is_a_bug(
+    module, name, ask, trained, monkeypatch
+):
+    world, report = trained
+    with world.open() as context:
+        _, plan = load_plan(context, report.detail["training_id"])
+        evidence = plan.training.evidence.model_copy(update={"combinatorial_groups": 4})
+        plan = replace(plan, training=plan.training.model_copy(update={"evidence": evidence}))
+        given = (context, *read_panel(context, plan), plan)
+        monkeypatch.setattr(module, name, failing(TooLittleData("a fold has no rows")))
+        with pytest.raises(ContractViolation, match="a fold has no rows") as refused:
+            ask(*given)
+        assert isinstance(refused.value.__cause__, TooLittleData)
+        monkeypatch.setattr(module, name, failing(np.linalg.LinAlgError("singular")))
+        with pytest.raises(np.linalg.LinAlgError):
+            ask(*given)
+
+
+def test_steps_before_their_turn_are_refused_with_the_step_to_run(world, monkeypatch):
     with world.open() as context:
         with pytest.raises(ContractViolation, match="was not planned"):
             run_window(context, AS_OF, "0123456789abcdef", 0)
@@ -203,6 +251,10 @@ def test_steps_before_their_turn_are_refused_with_the_step_to_run(world):
         choose_params(context, AS_OF, identity)
         with pytest.raises(ConfigError, match="has no window 7; use 0 to 1"):
             run_window(context, AS_OF, identity, 7)
+        monkeypatch.setattr(window_module, "fit_window", failing(TooLittleData("no rows")))
+        with pytest.raises(ContractViolation, match="window 0: no rows; it was not") as refused:
+            run_window(context, AS_OF, identity, 0)
+        assert isinstance(refused.value.__cause__, TooLittleData)
         with pytest.raises(
             ContractViolation, match=r"window 0, 1 has not finished; run run-window"
         ):

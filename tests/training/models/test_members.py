@@ -6,7 +6,7 @@ from planted_models import Noise, Reader, plant, signal_rows
 
 from serving.predictors.voting import VotingPredictor
 from training.config import TrainingConfig
-from training.models import make_model, suggest
+from training.models import MODELS, make_model, suggest
 from training.models.stacking import StackingModel
 from training.models.voting import VotingModel
 
@@ -86,7 +86,6 @@ def test_a_model_of_its_own_is_searched_and_made_as_before():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "voting"}, "voting has no members; name models in training.members"),
         ({"model": "voting", "members": ["prophet"]}, "model 'prophet' is not known; known are"),
         (
             {"model": "voting", "members": ["logistic", "logistic"]},
@@ -108,10 +107,6 @@ def test_a_model_of_its_own_is_searched_and_made_as_before():
             },
             "voting has the parameter xgboost.rounds but no member xgboost; members are logistic",
         ),
-        (
-            {"model": "multi_horizon", "members": ["logistic"]},
-            "training.label.extra_horizons is empty; name further horizons in bars",
-        ),
         ({"model": "grouped"}, "set training.scope to symbol or cluster"),
         (
             {"model": "xgboost", "scope": "symbol", "model_params": {"depth": 3}},
@@ -122,6 +117,25 @@ def test_a_model_of_its_own_is_searched_and_made_as_before():
 def test_a_configuration_that_cannot_be_is_refused_and_told_what_can(changes, message):
     with pytest.raises(ValueError, match=message):
         make_model(config(**changes), {})
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "grouped"])
+def test_every_model_is_made_and_searched_by_its_name_alone(name):
+    asked = config(model=name)
+    made = make_model(asked, suggest(asked, Lowest()))
+    assert made.name == name
+    assert (asked.label.extra_horizons == (8, 72)) == (name == "multi_horizon")
+
+
+def test_an_ensemble_without_members_has_none():
+    with pytest.raises(ValueError, match="voting has no members; name models in"):
+        VotingModel({"members": []}, seed=7, threads=1)
+
+
+@pytest.mark.parametrize(("bars", "others"), [(1, (3,)), (2, (1, 6)), (24, (8, 72))])
+def test_the_further_horizons_of_one_that_has_none_are_a_third_and_three_times_of_it(bars, others):
+    label = config(model="multi_horizon", label={"horizon_bars": bars}).label
+    assert (label.horizon_bars, label.extra_horizons) == (bars, others)
 
 
 def test_a_scope_wraps_any_model(monkeypatch):
