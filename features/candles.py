@@ -5,8 +5,9 @@ bought. The named patterns of one to three bars (Nison 1991) are rare and weak o
 Young and Rose 2006), so they are counted with their sign over a window: reversals (engulfing, harami,
 piercing line and dark cloud, hammer and shooting star, morning and evening star), continuations
 (marubozu, three soldiers and crows), indecision (doji). "Long" is a body above the mean body of the
-ten bars before, "small" one below half of it, as TA-Lib means them. Shares of one bar are null where
-the bar has no range.
+ten bars before, as in TA-Lib. "Small" is at most half of that mean in harami and stars, and below the
+mean itself in hammer and shooting star; TA-Lib's limit is the mean in all of them. Shares of one bar
+are null where the bar has no range.
 """
 
 import numpy as np

@@ -1,9 +1,11 @@
 """Instants at which time is cut to prove a column causal, chosen from the bars themselves."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
 import polars as pl
 
 # A symbol without a bar for so long has left the venue.
@@ -11,6 +13,9 @@ GONE = timedelta(days=7)
 _MOST_ENDED = 2
 _MOST_OUTAGES = 2
 _PLACES = (0.37, 0.71)
+# Long bars, refits and recursions begin at bar numbers, since 1970, that one of these divides.
+_BLOCKS = (168, 120, 24)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,8 @@ class Cut:
 def choose_cuts(bars: pl.DataFrame, *, timeframe: timedelta, lookback: int) -> list[Cut]:
     """Choose where to cut: ordinary hours and those at which a careless feature looks ahead.
 
-    Two hours in the middle of a day, the turn of a month, the first bar after the longest outages, the
-    last bar of symbols that ended, the last bar but one and the newest.
+    Two hours in the middle of a day, the last bar of blocks of time, the turn of a month, the first bar
+    after the longest outages, the last bar of symbols that ended, the last bar but one and the newest.
 
     Parameters
     ----------
@@ -65,12 +70,38 @@ def choose_cuts(bars: pl.DataFrame, *, timeframe: timedelta, lookback: int) -> l
         *_outages(bars, earliest, timeframe),
         *_endings(bars, earliest, known[-1]),
         *_month_turns(candidates),
+        *block_ends(bars, candidates, timeframe=timeframe, lookback=lookback),
         *_within_a_day(candidates),
         Cut(known[-2], "the last bar but one"),
         Cut(known[-1], "the newest bar"),
     ):
         found.setdefault(cut.instant, cut)
     return sorted(found.values(), key=lambda cut: cut.instant)
+
+
+def block_ends(
+    bars: pl.DataFrame, candidates: pl.Series, *, timeframe: timedelta, lookback: int
+) -> list[Cut]:
+    """Return where blocks of time end among `candidates`: what works in blocks looks back furthest there.
+
+    One instant at which blocks of every length end, or else as many as it takes; of several the one
+    with the most bars in the `lookback` before it.
+    """
+    after = candidates.dt.epoch("us").to_numpy() // (timeframe // _MICROSECOND) + 1
+
+    def bars_before(end: int) -> int:
+        instant = candidates[end]
+        return bars.filter(
+            pl.col("known_at").is_between(instant - lookback * timeframe, instant)
+        ).height
+
+    found: dict[int, Cut] = {}
+    for block in (math.lcm(*_BLOCKS), *_BLOCKS):
+        ends = np.flatnonzero(after % block == 0).tolist()
+        if ends and not any(after[end] % block == 0 for end in found):
+            fullest = max(ends, key=bars_before)
+            found[fullest] = Cut(candidates[fullest], f"the last bar of a block of {block}")
+    return list(found.values())
 
 
 def _within_a_day(candidates: pl.Series) -> Iterator[Cut]:

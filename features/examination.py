@@ -2,13 +2,16 @@
 
 Over the whole history the future is cut off and changed once, after four fifths of it. Around each of
 the chosen cuts a stretch of a few lookbacks is examined in depth: prefix invariance, lookback, gap
-policy. On the newest stretch columns are laid beside each other, and a symbol is left out. Planted
-leaks go through the same functions on the same bars, and must be caught.
+policy. From one stretch a whole lookback is taken out, as by an outage. On the newest columns are laid
+beside each other, and a symbol is left out. A feature that fails anywhere is named and left out of what
+follows. Planted leaks go through the same functions on the same bars, and must be caught.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 import polars as pl
 
@@ -17,10 +20,11 @@ from features.as_of_join import Readings, with_readings
 from features.cuts import Cut, choose_cuts
 from features.matrix import compute
 from features.proof import Violation
-from features.registry import Feature
+from features.registry import Feature, FeatureFailed
 from features.warm_up import WarmUp, warm_up
 
 Progress = Callable[[int, int, str], None]
+_Told = TypeVar("_Told")
 # Where the whole history is cut.
 FAR = 0.8
 # Lookbacks of bars before and after a cut that are examined in depth.
@@ -102,14 +106,14 @@ def examine(
         If the bars are too few.
     """
     bars = with_readings(bars.sort("symbol", "known_at"), sources)
+    leaks = {leak.name for leak, _ in planted}
     broken = proof.computable(features, bars, timeframe=timeframe)
     unfit = {violation.feature for violation in broken}
-    sound = [one for one in features if one.name not in unfit]
-    everyone = [*sound, *(leak for leak, _ in planted)]
+    everyone = [one for one in features if one.name not in unfit] + [leak for leak, _ in planted]
     lookback = max((one.lookback for one in everyone), default=1)
     cuts = choose_cuts(bars, timeframe=timeframe, lookback=lookback)
     families = sorted({one.family for one in everyone})
-    total, done, found = len(families) + len(cuts) + 2, 0, [*broken, *_unstated(features)]
+    total, done, found = len(families) + len(cuts) + 3, 0, [*broken, *_unstated(features)]
     columns: list[Column] = []
 
     def tell(text: str) -> None:
@@ -118,87 +122,147 @@ def examine(
             progress(done, total, text)
         done += 1
 
+    def borne(
+        text: str, group: Sequence[Feature], stage: Callable[[list[Feature]], _Told]
+    ) -> _Told:
+        """Return what a stage says of those that do not fail in it, or did before; name those that do."""
+        tell(text)
+        while True:
+            try:
+                return stage([one for one in group if one.name not in unfit])
+            except FeatureFailed as error:
+                unfit.add(error.feature)
+                found.append(Violation(error.feature, "computable", f"{text}: {error}"))
+
     for family in families:
-        tell(f"{family} over the whole history")
-        group = [one for one in everyone if one.family == family]
-        whole = compute(bars, group, timeframe=timeframe)
-        found += _over_all(group, bars, whole, timeframe, sources)
-        of_family = [one for one in group if one in sound]
-        columns += [_column(one, whole) for one in of_family]
-        found += _of_columns(of_family, bars, whole)
+        of_family, its_columns = borne(
+            f"{family} over the whole history",
+            [one for one in everyone if one.family == family],
+            partial(_over_all, bars=bars, leaks=leaks, timeframe=timeframe, sources=sources),
+        )
+        found += of_family
+        columns += its_columns
     for cut in cuts:
-        tell(f"{cut.why}, {cut.instant:%Y-%m-%d %H:%M}")
-        around = _around(everyone, bars, cut, lookback, timeframe, sources)
+        around = borne(
+            f"{cut.why}, {cut.instant:%Y-%m-%d %H:%M}",
+            everyone,
+            partial(
+                _around, bars=bars, cut=cut, lookback=lookback, timeframe=timeframe, sources=sources
+            ),
+        )
         found += [_at(cut, one) for one in around]
+    found += borne(
+        "after an outage as long as the longest lookback",
+        everyone,
+        partial(
+            _after_everything,
+            bars=_stretch(bars, cuts[0], lookback, timeframe),
+            instant=cuts[0].instant,
+            lookback=lookback,
+            timeframe=timeframe,
+        ),
+    )
     newest = _stretch(bars, cuts[-1], lookback, timeframe)
-    tell("columns beside each other")
-    found += _beside_each_other(sound, newest, timeframe)
-    tell("how values warm up")
-    warmth = warm_up(sound, newest, timeframe=timeframe, instants=[cuts[-1].instant])
+    found += borne(
+        "columns beside each other",
+        [one for one in everyone if one.name not in leaks],
+        partial(_beside_each_other, bars=newest, timeframe=timeframe),
+    )
+    warmth = borne(
+        "how values warm up",
+        [one for one in everyone if one.name not in leaks],
+        partial(warm_up, bars=newest, timeframe=timeframe, instants=[cuts[-1].instant]),
+    )
     tell("done")
-    leaks = {leak.name for leak, _ in planted}
     return Examination(
         cuts=tuple(cuts),
         violations=tuple(_once([one for one in found if one.feature not in leaks])),
-        columns=tuple(columns),
+        columns=tuple(one for one in columns if one.feature.name not in unfit),
         warm_up=tuple(warmth),
         planted=tuple(_caught(leak, law, found) for leak, law in planted),
     )
 
 
 def _over_all(
-    group: Sequence[Feature],
+    features: Sequence[Feature],
+    *,
     bars: pl.DataFrame,
-    whole: pl.DataFrame,
+    leaks: Set[str],
     timeframe: timedelta,
     sources: Sequence[Readings],
-) -> Iterator[Violation]:
+) -> tuple[list[Violation], list[Column]]:
+    """Return what breaks over the whole history, and what the columns that are no leaks were over it."""
     known = bars["known_at"].unique().sort()
     cut = Cut(known[int((len(known) - 1) * FAR)], "four fifths of the whole history")
-    for one in proof.prefix_invariance(
-        group, bars, timeframe=timeframe, cuts=[cut.instant], whole=whole, sources=sources
-    ):
-        yield _at(cut, one)
+    whole = compute(bars, features, timeframe=timeframe)
+    found = proof.prefix_invariance(
+        features, bars, timeframe=timeframe, cuts=[cut.instant], whole=whole, sources=sources
+    )
+    own = [one for one in features if one.name not in leaks]
+    return (
+        [*(_at(cut, one) for one in found), *_of_columns(own, bars, whole)],
+        [_column(one, whole) for one in own],
+    )
 
 
 def _around(
     features: Sequence[Feature],
+    *,
     bars: pl.DataFrame,
     cut: Cut,
     lookback: int,
     timeframe: timedelta,
     sources: Sequence[Readings],
-) -> Iterator[Violation]:
-    """Iterate over what breaks at one cut, on the bars around it."""
+) -> list[Violation]:
+    """Return what breaks at one cut, on the bars around it."""
     stretch = _stretch(bars, cut, lookback, timeframe)
     past = stretch.filter(pl.col("known_at") <= cut.instant)
+    instant, found = cut.instant, list[Violation]()
     if past.height < stretch.height:
-        yield from proof.prefix_invariance(
-            features, stretch, timeframe=timeframe, cuts=[cut.instant], sources=sources
+        found += proof.prefix_invariance(
+            features, stretch, timeframe=timeframe, cuts=[instant], sources=sources
         )
-    yield from proof.lookback_sufficiency(
-        features, past, timeframe=timeframe, instants=[cut.instant]
-    )
-    yield from proof.gap_policy(features, past, timeframe=timeframe, instant=cut.instant)
-    yield from proof.symbol_isolation(features, past, timeframe=timeframe)
+    found += proof.lookback_sufficiency(features, past, timeframe=timeframe, instants=[instant])
+    found += proof.gap_policy(features, past, timeframe=timeframe, instant=instant)
+    found += proof.symbol_isolation(features, past, timeframe=timeframe)
     if cut.after_gap_of is not None:
-        yield from proof.after_an_outage(
-            features, past, timeframe=timeframe, symbol=cut.after_gap_of, instant=cut.instant
+        found += proof.after_an_outage(
+            features, stretch, timeframe=timeframe, symbol=cut.after_gap_of, instant=instant
         )
+    return found
+
+
+def _after_everything(
+    features: Sequence[Feature],
+    *,
+    bars: pl.DataFrame,
+    instant: datetime,
+    lookback: int,
+    timeframe: timedelta,
+) -> list[Violation]:
+    """Return what has a value too early after an outage of all symbols that leaves nothing of any window."""
+    known_at = bars["known_at"]
+    gone = (known_at > instant - lookback * timeframe) & (known_at < instant)
+    first = bars.filter(known_at == instant)["symbol"].min()
+    assert isinstance(first, str)
+    return proof.after_an_outage(
+        features, bars.filter(~gone), timeframe=timeframe, symbol=first, instant=instant
+    )
 
 
 def _beside_each_other(
-    features: Sequence[Feature], bars: pl.DataFrame, timeframe: timedelta
-) -> Iterator[Violation]:
-    """Iterate over columns that say the same, and panel columns that do not bear an absent symbol."""
+    features: Sequence[Feature], *, bars: pl.DataFrame, timeframe: timedelta
+) -> list[Violation]:
+    """Return columns that say the same, and panel columns that do not bear an absent symbol."""
     several = bars["symbol"].n_unique() >= SEVERAL
     asked = [one for one in features if several or one.scope == "symbol"]
     matrix = compute(bars, asked, timeframe=timeframe)
-    yield from proof.distinct([one for one in asked if matrix[one.name].count()], matrix)
+    found = proof.distinct([one for one in asked if matrix[one.name].count()], matrix)
     now = matrix.filter(pl.col("known_at") == bars["known_at"].max())
     panel = [one for one in asked if one.scope == "panel" and now[one.name].count()]
     if panel:
-        yield from proof.instant_isolation(panel, bars, timeframe=timeframe)
+        found += proof.instant_isolation(panel, bars, timeframe=timeframe)
+    return found
 
 
 def _stretch(bars: pl.DataFrame, cut: Cut, lookback: int, timeframe: timedelta) -> pl.DataFrame:
@@ -208,9 +272,14 @@ def _stretch(bars: pl.DataFrame, cut: Cut, lookback: int, timeframe: timedelta) 
 
 
 def _unstated(features: Sequence[Feature]) -> Iterator[Violation]:
+    """Iterate over features that do not say their unit, or of which nothing says what they are."""
     for one in features:
         if not one.unit.strip() or not one.doc.endswith(f"[{one.unit}]"):
             yield Violation(one.name, "unit stated", f"its line is {one.doc!r}")
+        try:
+            one.definition_hash  # noqa: B018
+        except FeatureFailed as error:
+            yield Violation(one.name, "identified", str(error))
 
 
 def _of_columns(

@@ -2,30 +2,38 @@
 
 Comments, docstrings, formatting, decorators and annotations do not count; names, constants and
 operations do, and so does everything the function reaches in its own package: the functions and
-constants it names, and of a grid the members it uses and what they reach in turn. What a feature
-does not reach may change without changing it: another kernel, another family, the order of work in
-the matrix builder, which the tests hold to equal values bit for bit.
+constants it names, functions in tables and partials included, and of a grid the members it uses and
+what they reach in turn. What a library gives counts by its name. What a feature does not reach may
+change without changing it: another kernel, another family, the order of work in the matrix builder,
+which the tests hold to equal values bit for bit. A constant of which nothing can be said that is the
+same in every process, such as an object of a class, is refused by its name.
 """
 
 import ast
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator
-from datetime import timedelta
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, timedelta
+from enum import Enum
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar, get_origin
 
 import numpy as np
+import polars as pl
 
 from features import kernels
 from features.grid import Grid, series
 
 _PACKAGE = __name__.partition(".")[0]
-_CONSTANTS = (str, bytes, int, float, bool, tuple, list, dict, frozenset, timedelta, type(None))
+# What `repr` says of these is all there is to say, in every process.
+_CONSTANTS = (
+    str, bytes, int, float, complex, bool, range, date, timedelta, Enum, type(None),
+    np.generic, np.dtype, pl.DataType,
+)  # fmt: skip
 # What every value passes through, whatever its feature names.
 _COMMON = (Grid.__init__, Grid.column, kernels.gather_finite)
 
@@ -38,6 +46,11 @@ def definition_text(function: Callable[..., Any]) -> str:
     ----------
     function : callable
         A plain or compiled function defined in a file.
+
+    Raises
+    ------
+    ValueError
+        If it reaches a value that cannot be told by what is written, naming both.
     """
     plain = _plain(function)
     common = (
@@ -66,49 +79,105 @@ def digest(parts: Iterable[str]) -> str:
 def _facts(one: Any, home: str) -> tuple[str, tuple[str, ...], tuple[Any, ...]]:
     """Return the text of a function or class, its constants, and what of the package it names."""
     node, scope = _bare(_node_of(one)), _scope_of(one)
-    constants, reached = [], []
-    for name, value in _named(node, scope):
-        if isinstance(value, np.ndarray):
-            constants.append(f"{name}={value.tolist()!r}")
-        elif isinstance(value, _CONSTANTS):
-            constants.append(f"{name}={value!r}")
-        elif isinstance(value, ModuleType) and _is_own(value.__name__, home):
+    constants: list[str] = []
+    reached: list[Any] = []
+    for name, value in _named(node, scope, home):
+        if isinstance(value, ModuleType):
+            if _is_own(value.__name__, home):
+                raise ValueError(
+                    f"{one.__qualname__} uses the module {name} as a value; name what it uses of it, so "
+                    "that a change elsewhere in the module leaves the feature what it is"
+                )
+            continue
+        try:
+            constants.append(f"{name}={_said(value, home, reached)}")
+        except TypeError as error:
             raise ValueError(
-                f"{one.__qualname__} uses the module {name} as a value; name what it uses of it, so "
-                "that a change elsewhere in the module leaves the feature what it is"
-            )
-        elif _has_source(_plain(value)) and _is_own(_plain(value).__module__, home):
-            reached.append(_plain(value))
+                f"{one.__qualname__} uses {name}, which holds {error}: what that is cannot be told from "
+                "what is written; make it inside a function, or of numbers, text, arrays and functions"
+            ) from None
     return ast.dump(node), tuple(constants), tuple(reached)
 
 
-def _named(node: ast.AST, scope: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _said(value: Any, home: str, reached: list[Any]) -> str:
+    """Return what says a value in every process, and add the package's code in it to `reached`.
+
+    TypeError, with the type in words, if nothing does.
+    """
+    plain = _plain(value)
+    if isinstance(value, _CONSTANTS):
+        return repr(value)
+    if _has_source(plain) and _is_own(plain.__module__, home):
+        reached.append(plain)
+        return _name_of(plain)
+    kind = type(value).__name__
+    if _is_of_a_library(plain):
+        return f"{getattr(plain, '__module__', None)}.{getattr(plain, '__qualname__', kind)}"
+    parts = [_said(part, home, reached) for part in _parts(value)]
+    return f"{kind}({', '.join(sorted(parts) if isinstance(value, set | frozenset) else parts)})"
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, np.ndarray):
+        return [value.tolist()]
+    if isinstance(value, Mapping):
+        return value.items()
+    if isinstance(value, partial):
+        return value.func, value.args, value.keywords
+    if isinstance(value, tuple | list | set | frozenset):
+        return value
+    raise TypeError(f"an object of type {type(value).__name__}")
+
+
+def _name_of(one: Any) -> str:
+    # Lambdas have no name that tells one from the other.
+    return ast.dump(_bare(_node_of(one))) if one.__name__ == "<lambda>" else str(one.__qualname__)
+
+
+def _is_of_a_library(one: Any) -> bool:
+    """Say whether a value is a function, class or type that its name identifies."""
+    if one is pl.col or one is Grid or isinstance(one, TypeVar) or get_origin(one) is not None:
+        return True
+    bound_to = getattr(one, "__self__", None)
+    bound = bound_to is not None and not isinstance(bound_to, ModuleType)
+    return (inspect.isroutine(one) and not bound) or inspect.isclass(one) or type(one) is np.ufunc
+
+
+def _named(node: ast.AST, scope: dict[str, Any], home: str) -> Iterator[tuple[str, Any]]:
     """Iterate over the names of the package in `node` and their values, members of a grid included."""
     modules: set[int] = set()
+    called = {id(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
     for part in ast.walk(node):
         if isinstance(part, ast.Attribute):
             base = scope.get(part.value.id) if isinstance(part.value, ast.Name) else None
             if isinstance(base, ModuleType):
                 modules.add(id(part.value))
-                yield part.attr, getattr(base, part.attr, None)
-            elif _is_member(part):
+                if _is_own(base.__name__, home):
+                    yield part.attr, getattr(base, part.attr, None)
+            elif _is_member(part, called=id(part) in called):
                 yield part.attr, vars(Grid)[part.attr]
     for part in ast.walk(node):
         if isinstance(part, ast.Name) and part.id in scope and id(part) not in modules:
             yield part.id, scope[part.id]
 
 
-def _is_member(part: ast.Attribute) -> bool:
-    # What an array has too, as `shape`, is the grid's only where it is asked of the grid.
+def _is_member(part: ast.Attribute, *, called: bool) -> bool:
+    # What an array has too is the grid's where it is called: `mean` may be either's, and counts as both.
+    # Only `shape`, which an array has without a call, must be asked of the grid.
     asked = isinstance(part.value, ast.Name) and part.value.id in ("grid", "self")
     own = part.attr in vars(Grid) and not part.attr.startswith("__")
-    return own and (asked or not hasattr(np.ndarray, part.attr))
+    return own and (asked or called or not hasattr(np.ndarray, part.attr))
 
 
 def _plain(one: Any) -> Any:
-    """Return the Python function behind a compiled one or a property."""
+    """Return the Python function behind a compiled or remembering one, or a property."""
+    # `pl.col` has every attribute that it is asked for, as a column.
+    if one is pl.col:
+        return one
     if isinstance(one, series):
         return one.function
+    if isinstance(one, functools._lru_cache_wrapper):
+        return one.__wrapped__
     if isinstance(one, cached_property):
         return one.func
     if isinstance(one, property):
@@ -132,25 +201,36 @@ def _scope_of(one: Any) -> dict[str, Any]:
 
 def _node_of(one: Any) -> ast.AST:
     if inspect.isclass(one):
-        path, line = inspect.getsourcefile(one) or "", 0
+        path, line, name = inspect.getsourcefile(one) or "", 0, one.__name__
     else:
-        path, line = one.__code__.co_filename, one.__code__.co_firstlineno
-    for node in ast.walk(_tree(path)):
-        if isinstance(node, ast.ClassDef) and line == 0 and node.name == one.__name__:
-            return node
-        if isinstance(node, ast.FunctionDef | ast.Lambda) and _first_line(node) == line:
-            return node
-    raise ValueError(f"the source of {one.__qualname__} is not in {path}")
+        code = one.__code__
+        path, line, name = code.co_filename, code.co_firstlineno, code.co_name
+    found = [node for node in _definitions(path) if _is_node_of(node, name, line)]
+    if not found:
+        raise ValueError(f"the source of {one.__qualname__} is not in {path}")
+    if isinstance(found[0], ast.Lambda) and len(found) > 1:
+        raise ValueError(f"two lambdas stand in line {line} of {path}; give each a line of its own")
+    return found[0]
 
 
-def _first_line(node: ast.FunctionDef | ast.Lambda) -> int:
-    decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
-    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
+def _is_node_of(node: ast.AST, name: str, line: int) -> bool:
+    if isinstance(node, ast.ClassDef):
+        return line == 0 and node.name == name
+    if isinstance(node, ast.FunctionDef):
+        return node.name == name and _first_line(node) == line
+    return isinstance(node, ast.Lambda) and name == "<lambda>" and node.lineno == line
+
+
+def _first_line(node: ast.FunctionDef) -> int:
+    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
 
 
 @functools.cache
-def _tree(path: str) -> ast.Module:
-    return ast.parse(Path(path).read_text(encoding="utf-8"))
+def _definitions(path: str) -> tuple[ast.AST, ...]:
+    """Return every function, class and lambda in a file."""
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+    kinds = ast.FunctionDef | ast.ClassDef | ast.Lambda
+    return tuple(node for node in ast.walk(tree) if isinstance(node, kinds))
 
 
 def _bare(node: ast.AST) -> ast.AST:

@@ -16,7 +16,7 @@ import polars as pl
 from features.grid import Grid
 from features.kernels import Array, gather_finite
 from features.pieces import CHUNK_CELLS, KEY, Panel, Piece, pieces, venues
-from features.registry import Feature, select
+from features.registry import Feature, failure, select
 
 # Pieces worked on at once; the kernels run outside Python's lock.
 THREADS = min(numba.config.NUMBA_NUM_THREADS, 8)  # type: ignore[attr-defined]
@@ -54,8 +54,9 @@ def build_matrix(
     Raises
     ------
     ValueError
-        If a name is not registered, a key repeats or is off the grid, or a feature fails, returns
-        another shape or a type that is not numeric.
+        If a name is not registered, a key repeats or is off the grid.
+    FeatureFailed
+        If a feature raises, or returns another shape or a type that is not numeric; a ValueError too.
     """
     return compute(bars, select(names), timeframe=timeframe, since=since)
 
@@ -116,16 +117,16 @@ def _kernel_values(one: Feature, grid: Grid) -> Array:
     try:
         values = one.function(grid, *one.windows)
     except Exception as error:
-        raise _failure(one, error) from error
+        raise failure(one, error) from error
     shape = (len(grid.symbols), grid.length)
     if not isinstance(values, np.ndarray) or values.shape != shape or values.dtype != np.float64:
         given = f"{getattr(values, 'dtype', type(values).__name__)} {getattr(values, 'shape', '')}"
-        raise _failure(one, f"it returned {given}, not float64 {shape}")
+        raise failure(one, f"it returned {given}, not float64 {shape}")
     return values
 
 
 def _expression_values(expressions: dict[int, Feature], grid: Grid) -> Iterator[tuple[int, Array]]:
-    built = {one.name: _expression(one, grid) for one in expressions.values()}
+    built = {one: _expression(one, grid) for one in expressions.values()}
     roots = {name for expression in built.values() for name in expression.meta.root_names()}
     frame = grid.frame(sorted(roots | {"known_at"}))
     symbols = [frame.slice(row * grid.length, grid.length) for row in range(len(grid.symbols))]
@@ -133,31 +134,30 @@ def _expression_values(expressions: dict[int, Feature], grid: Grid) -> Iterator[
     for i, one in expressions.items():
         dtype = found[0].schema[one.name]
         if not (dtype.is_numeric() or dtype == pl.Boolean):
-            raise _failure(one, f"it returned {dtype}, which is not numeric")
+            raise failure(one, f"it returned {dtype}, which is not numeric")
         yield i, np.stack([part[one.name].cast(pl.Float64).to_numpy() for part in found])
 
 
-def _selected(frame: pl.DataFrame, built: dict[str, pl.Expr]) -> pl.DataFrame:
+def _selected(frame: pl.DataFrame, built: dict[Feature, pl.Expr]) -> pl.DataFrame:
     # Beside a column of full length a wrong length is refused and a scalar is repeated.
     try:
-        return frame.select("known_at", **built)
+        return frame.select("known_at", **{one.name: said for one, said in built.items()})
     except pl.exceptions.PolarsError as error:
         if len(built) == 1:
-            raise ValueError(f"feature {next(iter(built))!r} failed: {error}") from error
-        for name, expression in built.items():
-            _selected(frame, {name: expression})
+            raise failure(next(iter(built)), error) from error
+        for one, expression in built.items():
+            _selected(frame, {one: expression})
         raise
 
 
 def _expression(one: Feature, grid: Grid) -> pl.Expr:
-    expression: Any = one.function(*one.windows)
+    try:
+        expression: Any = one.function(*one.windows)
+    except Exception as error:
+        raise failure(one, error) from error
     if not isinstance(expression, pl.Expr):
         given = type(expression).__name__
-        raise _failure(one, f"without a `grid` parameter it must return a pl.Expr, not {given}")
+        raise failure(one, f"without a `grid` parameter it must return a pl.Expr, not {given}")
     if unknown := sorted(set(expression.meta.root_names()) - grid.columns):
-        raise _failure(one, f"bars have no column {', '.join(unknown)}")
+        raise failure(one, f"bars have no column {', '.join(unknown)}")
     return expression
-
-
-def _failure(one: Feature, problem: object) -> ValueError:
-    return ValueError(f"feature {one.name!r} of {one.family} failed: {problem}")

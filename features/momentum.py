@@ -3,7 +3,7 @@
 Returns over one hour to a month, the same in units of their own volatility (so that assets
 compare), the distance from the extremes of a window and their age, and whether the move is getting
 faster. Time-series momentum: Moskowitz, Ooi and Pedersen 2012; in crypto: Liu and Tsyvinski 2021, who
-find it at horizons of days to weeks; nearness to a high: George and Hwang 2004; a month without its
+find it at horizons of days to weeks; nearness to a high: George and Hwang 2004; a week without its
 last day, because the newest returns revert: Jegadeesh 1990; steady moves rather than jumps: Da, Gurun
 and Warachka 2014 ("frog in the pan").
 """
@@ -84,4 +84,4 @@ def streak(grid: Grid) -> Array:
     sign = np.sign(grid.log_return)
     turned = np.where(np.isfinite(sign), sign != grid.lag(sign, 1), np.nan)
     found, age = grid.highest(turned, _STREAK)
-    return sign * np.where(found > 0, age + 1, _STREAK)
+    return sign * np.where(found == 0, _STREAK, age + 1)

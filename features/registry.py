@@ -77,14 +77,44 @@ class Feature:
 
     @property
     def definition_hash(self) -> str:
-        """Hash of what the column is: code without comments, windows, scope and lookback."""
+        """Hash of what the column is: code without comments, windows, scope and lookback.
+
+        FeatureFailed if the code names a value that says nothing of itself (see `fingerprint`).
+        """
         return _definition_hash(self)
+
+
+class FeatureFailed(ValueError):
+    """A feature that cannot be computed, or of which nothing says what it is.
+
+    Parameters
+    ----------
+    feature : str
+        Its name.
+    message : str
+        That name, its family and the reason.
+    """
+
+    def __init__(self, feature: str, message: str) -> None:
+        super().__init__(feature, message)
+        self.feature = feature
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+def failure(one: Feature, problem: object) -> FeatureFailed:
+    """Return the error that says of a feature what is wrong with it."""
+    return FeatureFailed(one.name, f"feature {one.name!r} of {one.family} failed: {problem}")
 
 
 @functools.cache
 def _definition_hash(one: Feature) -> str:
     parts = (one.name, one.scope, str(one.lookback), str(one.windows))
-    return digest([*parts, definition_text(one.function)])
+    try:
+        return digest([*parts, definition_text(one.function)])
+    except ValueError as error:
+        raise failure(one, error) from error
 
 
 _REGISTERED: dict[str, Feature] = {}

@@ -6,7 +6,8 @@ mean, against the same hour of the days before, and how unevenly it came. On-bal
 volume-weighted price, and the share of the volume that was traded below the close (Steidlmayer's
 market profile 1984): who bought lately is in the money by it.
 
-The price of trading, from bars alone: Amihud's illiquidity (2002: price move per unit traded), Kyle's
+The price of trading, from bars alone: illiquidity after Amihud (2002), price move per unit traded, but as
+a ratio of two means where his is the mean of ratios, which a few bars of little turnover rule; Kyle's
 lambda (1985: price move per signed root of turnover; Hasbrouck 2009), the spreads of Roll (1984), Corwin
 and Schultz (2012) and Abdi and Ranaldo (2017). Bulk classification splits volume into buying and
 selling by how far the price went (Easley, Lopez de Prado and O'Hara 2012), and the mean size of the
@@ -106,7 +107,7 @@ def volume_below(grid: Grid, window: int) -> Array:
 
 @feature(windows=(168,), lookback=lambda window: window + 1)
 def amihud(grid: Grid, window: int) -> Array:
-    """Log of the absolute return per unit of turnover over {window} bars [log return per quote, log]"""
+    """Log of the mean absolute return over the mean turnover of {window} bars [log return per quote, log]"""
     size = np.abs(grid.log_return)
     turnover = np.where(np.isfinite(size), grid.turnover, np.nan)
     return np.log(ratio(grid.mean(size, window), grid.mean(turnover, window)))

@@ -130,6 +130,12 @@ def filled_momentum() -> pl.Expr:
     return pl.col("close").forward_fill().log().diff(24)
 
 
+def missing_counted_as_still() -> pl.Expr:
+    """Return of the window, as if the price had not moved where bars are missing [log return]"""
+    change = pl.col("close").log().diff()
+    return pl.when(change.is_not_null()).then(change.fill_null(0.0).rolling_sum(_LOOKBACK - 1))
+
+
 def canaries() -> list[tuple[Feature, str]]:
     """Return every planted leak and the law it breaks."""
     leaks = (
@@ -143,5 +149,6 @@ def canaries() -> list[tuple[Feature, str]]:
         (whole_sample_mixture, PREFIX),
         (endless_mean, LOOKBACK),
         (filled_momentum, GAPS),
+        (missing_counted_as_still, GAPS),
     )
     return [(define(leak, lookback=_LOOKBACK)[0], law) for leak, law in leaks]

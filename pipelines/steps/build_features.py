@@ -25,6 +25,7 @@ hour finds them missing. Rows that turn out equal are not written.
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from weakref import WeakKeyDictionary
@@ -32,7 +33,13 @@ from weakref import WeakKeyDictionary
 import polars as pl
 
 from features.matrix import build_matrix
-from features.registry import feature_hashes, feature_set_hash, required_lookback, select
+from features.registry import (
+    FeatureFailed,
+    feature_hashes,
+    feature_set_hash,
+    required_lookback,
+    select,
+)
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
@@ -66,7 +73,8 @@ def build_features(context: Context, as_of: datetime) -> StepReport:
     Raises
     ------
     ContractViolation
-        If there is no bar of the universe up to `as_of`.
+        If there is no bar of the universe up to `as_of`, or a feature raises, returns anything but a
+        float64 a bar, or cannot be identified.
     ConfigError
         If `as_of` is off the grid or in the future, or a configured family does not exist.
     """
@@ -129,7 +137,21 @@ def _matrix(
     first = max(start - required_lookback(names) * step, _BEGINNING)
     needs = [column for one in select(names) for column in one.needs]
     bars = read_inputs(lake, settings, start=first, end=as_of, needs=needs)
-    return build_matrix(bars, timeframe=step, names=names, since=start)
+    with _refused_by_name():
+        return build_matrix(bars, timeframe=step, names=names, since=start)
+
+
+@contextmanager
+def _refused_by_name() -> Iterator[None]:
+    """Make a feature that fails a refusal that says which, and how to look at it alone."""
+    try:
+        yield
+    except FeatureFailed as error:
+        raise ContractViolation(
+            f"{error}; the features of this run were not written",
+            remedy=f"mend it, with `hourglass prove leakage --features {error.feature}`, or take it "
+            "out of features/",
+        ) from error
 
 
 def _rebuild(lake: Lake, settings: Settings, change: _Change, as_of: datetime) -> tuple[int, bool]:
@@ -230,11 +252,12 @@ def feature_identity(settings: Settings) -> dict[str, str]:
     """
     names = feature_names(settings)
     panel = [settings.venue, settings.timeframe, *sorted(settings.universe)]
-    return {
-        "feature_set": feature_set_hash(names),
-        "panel": json.dumps(panel),
-        "columns": json.dumps(_hashes(settings, names), separators=(",", ":")),
-    }
+    with _refused_by_name():
+        return {
+            "feature_set": feature_set_hash(names),
+            "panel": json.dumps(panel),
+            "columns": json.dumps(_hashes(settings, names), separators=(",", ":")),
+        }
 
 
 def _hashes(settings: Settings, names: Sequence[str]) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """How fast features are computed: full history, one hour, and how it grows. Prints; asserts nothing.
 
-Uses ten real pairs from 2021 on where the real bars are beside the repository, a random market of
-the same size where they are not. `--plot FILE` draws the growth.
+Uses ten real pairs from 2021 on, with their funding, Fear & Greed, VIX and dollar index, where the real
+bars are beside the repository; a random market of the same size where they are not. Sources without a
+file are random, so that every column has values. `--plot FILE` draws the growth.
 """
 
 import argparse
@@ -11,14 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
 import polars as pl
+from real_pairs import outside_readings
 
+from features.as_of_join import SOURCE_COLUMNS, Readings, with_readings
 from features.matrix import THREADS, build_matrix, compute
 from features.registry import registered, required_lookback
 
@@ -71,6 +74,25 @@ def random_bars(symbols: int, bars: int) -> pl.DataFrame:
     )
 
 
+def with_sources(bars: pl.DataFrame, said: Sequence[Readings] = ()) -> pl.DataFrame:
+    """Return bars with what was said beside them, and random readings of the sources that are left."""
+    known, rng = with_readings(bars, said), np.random.default_rng(2)
+    left = [name for name in SOURCE_COLUMNS if name not in known.columns]
+    return known.with_columns(pl.Series(name, rng.lognormal(3, 0.4, bars.height)) for name in left)
+
+
+def whole_market() -> pl.DataFrame:
+    """Return all ten pairs with every source, or a random market of their size."""
+    if not REAL.is_dir():
+        return with_sources(random_bars(10, 39_394))
+    return with_sources(real_bars(), outside_readings())
+
+
+def filled(matrix: pl.DataFrame) -> int:
+    """Return how many columns have a value."""
+    return sum(matrix[one.name].null_count() < matrix.height for one in registered())
+
+
 def seconds(work: Callable[[], object], times: int) -> float:
     """Return the median of `times` runs, after one that compiles."""
     work()
@@ -93,7 +115,8 @@ def cold_seconds() -> float:
     """Return how long a process takes to its first hour when no kernel was ever compiled."""
     program = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import bench_features as b; "
-        "b.build_matrix(b.random_bars(10, b.required_lookback() + 1), timeframe=b.HOUR)"
+        "bars = b.with_sources(b.random_bars(10, b.required_lookback() + 1)); "
+        "b.build_matrix(bars, timeframe=b.HOUR)"
     )
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
@@ -126,7 +149,7 @@ def print_hours() -> None:
     """Print what an hour costs as `build_features` asks for it: the two days that may be restated."""
     print("\none hour (the newest 50 bars of every symbol, their lookbacks before), seconds")
     for symbols in (10, 100, 500):
-        bars = random_bars(symbols, required_lookback() + 50)
+        bars = with_sources(random_bars(symbols, required_lookback() + 50))
         since = START + required_lookback() * HOUR
 
         def hour(bars: pl.DataFrame = bars, since: datetime = since) -> object:
@@ -141,7 +164,7 @@ Growth = dict[str, list[tuple[int, float]]]
 
 def growth() -> Growth:
     """Return processor seconds by rows, symbols and columns, all else being equal."""
-    everything, bars = registered(), random_bars(10, 20_000)
+    everything, bars = registered(), with_sources(random_bars(10, 20_000))
     kernels = everything[:: max(len(everything) // 256, 1)]
 
     def spent(bars: pl.DataFrame, count: int | None = None) -> float:
@@ -153,8 +176,10 @@ def growth() -> Growth:
 
     lengths, markets, widths = (5_000, 10_000, 20_000, 40_000), (5, 10, 20, 40), (32, 64, 128, 256)
     return {
-        "bars of ten symbols": [(n, spent(random_bars(10, n))) for n in lengths],
-        "symbols of 10,000 bars": [(n, spent(random_bars(n, 10_000))) for n in markets],
+        "bars of ten symbols": [(n, spent(with_sources(random_bars(10, n)))) for n in lengths],
+        "symbols of 10,000 bars": [
+            (n, spent(with_sources(random_bars(n, 10_000)))) for n in markets
+        ],
         "columns of ten symbols": [(n, spent(bars, n)) for n in widths],
     }
 
@@ -190,14 +215,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plot", type=Path, help="PNG or SVG to draw the growth to")
     options = parser.parse_args()
-    bars = real_bars() if REAL.is_dir() else random_bars(10, 39_394)
-    features = registered()
+    bars, features = whole_market(), registered()
+    valued = filled(build_matrix(bars, timeframe=HOUR))
     taken = seconds(lambda: build_matrix(bars, timeframe=HOUR), 3)
     used = processor_seconds(lambda: build_matrix(bars, timeframe=HOUR))
     cells = bars.height * len(features)
     peak = getrusage(RUSAGE_SELF).ru_maxrss / 2**20
     print(
-        f"{len(features)} columns x {bars.height} rows: {taken:.2f} s, {cells / taken / 1e6:.0f} M cells/s "
+        f"{len(features)} columns, {valued} with values, x {bars.height} rows: {taken:.2f} s, {cells / taken / 1e6:.0f} M cells/s "
         f"on {THREADS} threads; {used:.2f} s of processor time, {cells / used / 1e6:.0f} M cells/s of it; "
         f"at most {peak:.1f} GB; load {os.getloadavg()[0]:.1f}"
     )

@@ -1,7 +1,7 @@
 """Every registered feature obeys the same laws, and a planted leak does not pass."""
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -9,6 +9,7 @@ import pytest
 
 from features import proof
 from features.as_of_join import Readings, with_readings
+from features.cuts import block_ends
 from features.grid import Grid
 from features.kernels import Array
 from features.matrix import build_matrix, compute
@@ -18,7 +19,7 @@ from features.registry import Feature, define, registered, required_lookback, se
 HOUR = timedelta(hours=1)
 LAWS: dict[str, Callable[[Sequence[Feature], pl.DataFrame], list[Violation]]] = {
     "lookback_sufficiency": lambda features, bars: proof.lookback_sufficiency(
-        features, bars, timeframe=HOUR, instants=_instants(bars, 0.8, 1.0)
+        features, bars, timeframe=HOUR, instants=[*_block_ends(bars), *_instants(bars, 0.8, 1.0)]
     ),
     "gap_policy": lambda features, bars: proof.gap_policy(
         features, bars, timeframe=HOUR, instant=_instants(bars, 1.0)[0]
@@ -46,6 +47,12 @@ each_feature = pytest.mark.parametrize("feature", registered(), ids=lambda featu
 def _instants(bars: pl.DataFrame, *places: float) -> list:
     known = bars["known_at"].unique().sort()
     return [known[int((len(known) - 1) * place)] for place in places]
+
+
+def _block_ends(bars: pl.DataFrame) -> list[datetime]:
+    longest = required_lookback()
+    known = bars["known_at"].unique().sort().slice(longest)
+    return [cut.instant for cut in block_ends(bars, known, timeframe=HOUR, lookback=longest)]
 
 
 @pytest.fixture(scope="module")
@@ -85,14 +92,30 @@ def test_every_feature_says_what_it_is_and_in_which_unit(feature: Feature) -> No
     assert feature.scope in ("symbol", "panel")
 
 
-def test_a_month_of_hourly_increments_equals_the_full_history(bars: pl.DataFrame) -> None:
+def test_increments_at_every_hour_of_the_week_equal_the_full_history(bars: pl.DataFrame) -> None:
+    """Every fifth hour of five weeks is each hour of a week once: what works in blocks, at each place in them."""
     full = build_matrix(bars, timeframe=HOUR)
-    for instant in _instants(bars, 0.52, 0.7, 0.9, 1.0):
+    known = bars["known_at"].unique().sort(descending=True)
+    for instant in known.gather_every(5).head(168):
         begin = instant - required_lookback() * HOUR
         recent = bars.filter((pl.col("known_at") > begin) & (pl.col("known_at") <= instant))
-        increment = build_matrix(recent, timeframe=HOUR)
-        now = pl.col("known_at") == instant
-        assert increment.filter(now).equals(full.filter(now))
+        increment = build_matrix(recent, timeframe=HOUR, since=instant - HOUR)
+        assert increment.equals(full.filter(pl.col("known_at") == instant)), instant
+
+
+@pytest.mark.parametrize("place", range(0, 24, 5))
+def test_no_feature_has_a_value_before_its_window_is_back(make_bars, make_sources, place) -> None:
+    """Wherever in a day the outage ends, and however a feature divides its time."""
+    longest = required_lookback()
+    bars = make_bars(3 * longest + 24, ("BTC/USDT", "ETH/USDT"))
+    bars = with_readings(bars, make_sources(bars))
+    end = bars["known_at"].min() + (2 * longest + place) * HOUR
+    known_at = bars["known_at"]
+    left = bars.filter((known_at <= end - longest * HOUR) | (known_at >= end))
+    caught = proof.after_an_outage(
+        registered(), left, timeframe=HOUR, symbol="ETH/USDT", instant=end
+    )
+    assert caught == []
 
 
 @pytest.mark.market
@@ -220,6 +243,16 @@ def test_a_lookback_declared_right_is_not_accused(bars: pl.DataFrame) -> None:
 def filled_momentum() -> pl.Expr:
     """Return over a day with missing bars filled from the last [log return]"""
     return pl.col("close").forward_fill().log().diff(24)
+
+
+def test_one_that_fails_on_many_bars_only_is_named(bars: pl.DataFrame) -> None:
+    def fails_later(grid: Grid) -> Array:
+        """Close over the bars that are too many [quote]"""
+        return grid.close / (1 // (grid.length < 10))
+
+    planted = define(fails_later, lookback=1)
+    caught = proof.prove([*select(["atr_14"]), *planted], bars, timeframe=HOUR)
+    assert [(v.feature, v.law) for v in caught] == [("fails_later", "computable")]
 
 
 def test_a_filled_gap_is_caught(bars: pl.DataFrame) -> None:

@@ -464,6 +464,14 @@ def test_streaks_count_closes_in_one_direction(matrix, eth) -> None:
     check(column(matrix, "streak"), streak, 30)
 
 
+def test_a_streak_is_null_until_a_day_of_closes_is_there(make_bars) -> None:
+    bars = make_bars(120, ("ETH/USDT",))
+    row = pl.int_range(pl.len())
+    values = build_matrix(bars.filter(~row.is_between(40, 49)), timeframe=HOUR)["streak"]
+    # 23 of 24 returns are enough; the first bar and the first after the gap have none.
+    assert values.is_null().to_list() == [i < 23 or 40 <= i < 63 for i in range(110)]
+
+
 def test_a_pump_needs_price_and_volume(make_bars) -> None:
     bars = make_bars(300, ("BTC/USDT",))
     row = pl.int_range(pl.len())

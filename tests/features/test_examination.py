@@ -1,5 +1,6 @@
 """Every law over every column: what is honest passes, and what is not is named with the cut that shows it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -88,6 +89,35 @@ def test_a_value_carried_over_an_outage_is_caught(bars: pl.DataFrame) -> None:
     assert "right after 33 bars that are missing" in caught[0].detail
 
 
+def counts_what_is_there(window: int) -> pl.Expr:
+    """Return over {window} bars, as if what is missing had not moved [log return]"""
+    change = pl.col("close").log().diff()
+    whole = change.fill_null(0.0).rolling_sum(window)
+    return pl.when(change.is_not_null()).then(whole)
+
+
+@pytest.mark.parametrize("window", [24, 300])
+def test_a_value_invented_before_the_window_is_back_is_caught(bars, window: int) -> None:
+    """After an outage of 33 bars, or of the longest lookback, whichever leaves nothing of the window."""
+    (planted,) = define(counts_what_is_there, windows=(window,), lookback=lambda window: window + 1)
+    found = examine([planted, *select(HONEST)], bars, timeframe=HOUR).violations
+    assert {(v.feature, v.law) for v in found} == {(planted.name, "gap policy")}
+    assert "from 2 bars right after" in found[0].detail
+
+
+@pytest.mark.parametrize(
+    "name", ["since_long_close_24", "factor_share_168", "garch_vol_168", "hidden_calm_168"]
+)
+def test_a_lookback_of_blocks_declared_three_bars_too_short_is_a_violation(make_bars, name) -> None:
+    (honest,) = select([name])
+    bars = make_bars(1400)
+    assert examine([honest], bars, timeframe=HOUR).violations == ()
+    short = replace(honest, lookback=honest.lookback - 3)
+    found = examine([short], bars, timeframe=HOUR).violations
+    assert {violation.feature for violation in found} == {name}
+    assert any(violation.law.startswith(f"lookback {short.lookback}") for violation in found)
+
+
 def raises(grid: Grid) -> Array:
     """Nothing, for it raises [count]"""
     raise KeyError("what it needs")
@@ -106,6 +136,57 @@ def test_what_does_not_run_and_what_stands_still_are_named_beside_what_is_sound(
         ("always_two", "not constant"),
     }
     assert "raises" not in {column.feature.name for column in found.columns}
+
+
+def fails_on_years(grid: Grid) -> Array:
+    """The close, unless there are many [quote]"""
+    assert grid.length < 1000, "too many bars"
+    return grid.close
+
+
+def fails_on_shaken(grid: Grid) -> Array:
+    """Range of the bar, unless it is of another world [ratio]"""
+    assert not (grid.high > 1e6).any(), "too high"
+    return grid.high / grid.low
+
+
+@pytest.mark.parametrize(
+    ("function", "where"),
+    [
+        (fails_on_years, "test_examination over the whole history"),
+        (fails_on_shaken, "test_examination over the whole history"),
+    ],
+)
+def test_what_fails_later_is_named_and_the_others_are_examined_still(
+    bars: pl.DataFrame, function, where: str
+) -> None:
+    chosen = [*define(function, lookback=1), *define(always_two, lookback=1), *select(HONEST)]
+    planted = [(define(next_month, lookback=2)[0], "prefix invariance")]
+    found = examine(chosen, bars, timeframe=HOUR, planted=planted)
+    named = {violation.feature: violation for violation in found.violations}
+    assert set(named) == {function.__name__, "always_two"}
+    failed = named[function.__name__]
+    assert failed.law == "computable"
+    assert failed.detail.startswith(f"{where}: feature {function.__name__!r} of test_examination")
+    assert named["always_two"].law == "not constant"
+    assert found.planted[0].violation is not None
+    rest = {"always_two", *HONEST}
+    assert {column.feature.name for column in found.columns} == rest
+    assert {one.feature for one in found.warm_up} == rest
+
+
+CURVE = np.poly1d([1.0, 2.0])
+
+
+def of_an_object(grid: Grid) -> Array:
+    """A curve of the relative range, which nothing says [ratio]"""
+    return CURVE(grid.high / grid.low)
+
+
+def test_what_cannot_be_identified_is_a_violation(bars: pl.DataFrame) -> None:
+    (violation,) = examine(define(of_an_object, lookback=1), bars, timeframe=HOUR).violations
+    assert (violation.feature, violation.law) == ("of_an_object", "identified")
+    assert "uses CURVE" in violation.detail
 
 
 def a_bar_short(grid: Grid) -> Array:

@@ -7,10 +7,13 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
-from features.registry import registered
+from features.grid import Grid
+from features.kernels import Array
+from features.registry import define, registered
 from pipelines.context import Context
 from pipelines.errors import ConfigError, ContractViolation
 from pipelines.prove.canaries import canaries
@@ -22,7 +25,7 @@ from pipelines.tables import BARS
 HOUR = timedelta(hours=1)
 CANARIES = {
     "centred_window", "endless_mean", "filled_momentum", "forward_filled_label", "full_sample_scaling",
-    "index_joined_by_date", "negative_shift", "same_day_close", "whole_sample_mixture", "whole_sample_states",
+    "index_joined_by_date", "missing_counted_as_still", "negative_shift", "same_day_close", "whole_sample_mixture", "whole_sample_states",
 }  # fmt: skip
 PROGRAM = """
 import sys, features
@@ -72,7 +75,7 @@ def test_a_file_of_ones_own_is_proved_by_the_same_command(tmp_path: Path) -> Non
     assert answer.returncode == 0
     assert set(told) == {"passed", "report", "summary"}
     assert told["passed"] is True
-    assert told["summary"] == {"features": 1, "violations": 0, "canaries": 10, "caught": 10}
+    assert told["summary"] == {"features": 1, "violations": 0, "canaries": 11, "caught": 11}
     report = json.loads(Path(told["report"]).with_suffix(".json").read_text())
     assert [row["name"] for row in report["features"]] == ["range_share_5"]
     assert report["bars"]["source"] == "the synthetic market"
@@ -137,6 +140,28 @@ def test_every_planted_leak_is_caught_on_the_homes_own_bars(
     assert not any(mark in page for mark in ("http://", "https://", "<script"))
     assert "prefers-color-scheme: dark" in page
     assert all(name in page for name in (*CANARIES, "pump_score_72", "the newest bar"))
+
+
+def fails_on_years(grid: Grid) -> Array:
+    """The range of the bar, unless there are many bars [ratio]"""
+    assert grid.length < 1000, "more bars than it bears"
+    return np.log(grid.high / grid.low)
+
+
+def test_a_column_that_fails_on_the_whole_history_is_named_and_the_others_are_proved(
+    context: Context, tmp_path: Path
+) -> None:
+    chosen = [*define(fails_on_years, lookback=1), *chosen_features(["log_return_1"], [])]
+    leakage = prove_leakage(context, chosen, synthetic=True)
+    assert not leakage.passed
+    assert leakage.summary == {"features": 2, "violations": 1, "canaries": 11, "caught": 11}
+    page = write_leakage(leakage, tmp_path)
+    report = json.loads(page.with_suffix(".json").read_text())
+    (named,) = report["violations"]
+    assert (named["feature"], named["law"]) == ("fails_on_years", "computable")
+    assert "more bars than it bears" in named["detail"]
+    assert [row["name"] for row in report["features"]] == ["log_return_1"]
+    assert "fails_on_years" in page.read_text()
 
 
 def test_a_span_of_the_homes_bars_is_proved_and_a_short_one_refused(context: Context) -> None:

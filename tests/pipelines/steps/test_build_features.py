@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -423,6 +424,49 @@ def test_an_empty_market_is_refused(context: Context) -> None:
     ):
         build_features(context, END)
     assert not context.lake.exists("features")
+
+
+NOTHING_SAYS_WHAT = object()
+
+
+def raises(grid: Grid) -> Array:
+    raise ZeroDivisionError("no range")
+
+
+def a_bar_short(grid: Grid) -> Array:
+    return grid.close[:, 1:]
+
+
+def whole_numbers(grid: Grid) -> Array:
+    return np.ones(grid.close.shape, np.int64)
+
+
+def unidentified(grid: Grid) -> Array:
+    return grid.close if NOTHING_SAYS_WHAT else grid.open
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (raises, "no range"),
+        (a_bar_short, "it returned float64"),
+        (whole_numbers, "it returned int64"),
+        (unidentified, "uses NOTHING_SAYS_WHAT, which holds an object of type object"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_feature_that_fails_is_refused_by_name_with_the_way_to_look_at_it(
+    context: Context, bars: pl.DataFrame, monkeypatch: pytest.MonkeyPatch, function, reason: str
+) -> None:
+    put(context, bars, START, END)
+    build_features(context, END - HOUR)
+    version = context.lake.version("features")
+    broken = replace(registry._REGISTERED["atr_14"], function=function, windows=())
+    monkeypatch.setitem(registry._REGISTERED, "atr_14", broken)
+    with pytest.raises(ContractViolation, match=rf"'atr_14' of volatility failed.*{reason}") as no:
+        build_features(context, END)
+    assert "hourglass prove leakage --features atr_14" in no.value.remedy
+    assert context.lake.version("features") == version
 
 
 def test_an_instant_off_the_grid_is_refused(context: Context) -> None:
