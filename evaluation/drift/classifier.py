@@ -14,9 +14,9 @@ SAMPLE = 1500
 INSTANTS = 42
 """Instants of a window that are looked at."""
 _MOST_WINDOWS = 60
+_APART = 4
+"""Windows before and after one of the reference that it is not told from; a sixth of all if that is fewer."""
 _RIDGE = 0.1
-_FARTHEST = 1e-4
-"""Area that a window wholly apart from the reference is given; of none the log odds would be infinite."""
 _PIECES = 7
 _HALVES = ((0, 1, 2), (4, 5, 6))
 """Pieces of a window that one fold learns from and the other is tested on; the middle one is purged."""
@@ -36,7 +36,7 @@ class Classifier:
         Their pieces of time; the folds are whole windows in turns.
     window_bars : int
     null : Null
-        Of the log odds of the area under the curve.
+        Of `discriminability` out of sample.
     """
 
     edges: Columns
@@ -45,8 +45,8 @@ class Classifier:
     window_bars: int
     null: Null
 
-    def log_odds(self, X: Columns, bar: Counts) -> float:
-        """Return how well a window is told from the reference, log odds of the area; NaN if too short."""
+    def distance(self, X: Columns, bar: Counts) -> float:
+        """Return how well a window is told from the reference [standard deviations]; NaN if too short."""
         codes, piece, pieces = _looked_at(X, bar, self.edges, self.window_bars)
         if pieces < _PIECES:
             return float("nan")
@@ -59,7 +59,8 @@ def fit_classifier(X: Columns, bar: Counts, edges: Columns, *, window_bars: int)
     A linear discriminant learns on one half of the window against every other stretch of the reference
     and is tested on the other half and the other stretches, and the other way round, with a piece
     purged between the halves. Nearby hours are alike, so a window is always told apart a little; how
-    much is the null, one value a window side by side (at most 60 of them).
+    much is the null, one value a window side by side (at most 60 of them). A window to come has no
+    neighbours in the reference, so one of its own is told from what lies four windows away or more.
 
     Parameters
     ----------
@@ -83,7 +84,9 @@ def fit_classifier(X: Columns, bar: Counts, edges: Columns, *, window_bars: int)
     codes, piece = codes[order], piece[order]
     windows = pieces // _PIECES
     chosen = np.unique(np.linspace(0, windows - 1, min(windows, _MOST_WINDOWS)).astype(int))
-    found = [_of_own_window(codes, piece, pieces - (w + 1) * _PIECES) for w in chosen[::-1]]
+    apart = max(min(_APART, windows // 6), 1) * _PIECES
+    firsts = [pieces - (w + 1) * _PIECES for w in chosen[::-1]]
+    found = [_of_own_window(codes, piece, first, apart) for first in firsts]
     null = fit_null(np.array(found).reshape(len(found), 1), smallest_scale=0.1, overlap=1)
     kept = _thinned(np.flatnonzero(piece >= 0))
     return Classifier(edges, codes[kept], piece[kept], window_bars, null)
@@ -103,9 +106,10 @@ def _thinned(rows: Counts) -> Counts:
     return rows[places]
 
 
-def _of_own_window(codes: Columns, piece: Counts, first: int) -> float:
+def _of_own_window(codes: Columns, piece: Counts, first: int, apart: int) -> float:
     inside = (piece >= first) & (piece < first + _PIECES)
-    rest = _thinned(np.flatnonzero(~inside & (piece >= 0)))
+    near = (piece >= first - apart) & (piece < first + _PIECES + apart)
+    rest = _thinned(np.flatnonzero(~near & (piece >= 0)))
     return _told_apart(codes[inside], piece[inside] - first, codes[rest], piece[rest])
 
 
@@ -114,16 +118,12 @@ def _told_apart(window: Columns, piece: Counts, rest: Columns, rest_piece: Count
     stretches = [(rest_piece // _PIECES) % 2 == parity for parity in (0, 1)]
     if not all(part.any() for part in (*halves, *stretches)):
         return float("nan")
-    areas = []
+    found = []
     for learned, tested in ((0, 1), (1, 0)):
         direction = discriminant(window[halves[learned]], rest[stretches[learned]])
-        areas.append(
-            area_under_curve(
-                window[halves[tested]] @ direction, rest[stretches[tested]] @ direction
-            )
-        )
-    area = float(np.clip(np.mean(areas), _FARTHEST, 1.0 - _FARTHEST))
-    return float(np.log(area / (1.0 - area)))
+        these, those = window[halves[tested]], rest[stretches[tested]]
+        found.append(discriminability(these @ direction, those @ direction))
+    return float(np.mean(found))
 
 
 def discriminant(these: Columns, those: Columns) -> Floats:
@@ -136,9 +136,15 @@ def discriminant(these: Columns, those: Columns) -> Floats:
     return direction
 
 
-def area_under_curve(these: Floats, those: Floats) -> float:
-    """Return the chance that one of the first ranks above one of the second; ties count half."""
-    ordered = np.sort(those)
-    below = np.searchsorted(ordered, these, side="left")
-    up_to = np.searchsorted(ordered, these, side="right")
-    return float((below + up_to).mean() / (2 * those.size))
+def discriminability(these: Floats, those: Floats) -> float:
+    """Return how far apart the means of two samples are, in units of their common deviation (d').
+
+    0 of samples that do not vary. Unlike the area under the curve, 1 for all that lies wholly apart, it
+    says how far.
+
+    References
+    ----------
+    Green and Swets (1966), Signal detection theory and psychophysics.
+    """
+    spread = np.sqrt((these.var() + those.var()) / 2.0)
+    return float((these.mean() - those.mean()) / spread) if spread > 0.0 else 0.0

@@ -125,17 +125,12 @@ def _columns(
 
 
 def _joint(classifier: Classifier, X: Columns, bar: Counts, level: float) -> Iterator[Finding]:
-    told = np.array([classifier.log_odds(X, bar) if len(bar) else np.nan])
+    told = np.array([classifier.distance(X, bar) if len(bar) else np.nan])
     null = classifier.null
     deviations = null.deviations(told)
-    observed, cut = (float(1 / (1 + np.exp(-v[0]))) for v in (told, null.cut(level)))
-    values = (
-        observed,
-        cut,
-        float(null.single_p(deviations)[0]),
-        float(null.joint_p(deviations)[0]),
-    )
-    yield _finding("joint", ALL, "classifier_auc", values, len(X))
+    parts = (told, null.cut(level), null.single_p(deviations), null.joint_p(deviations))
+    observed, cut, single, joint = (float(part[0]) for part in parts)
+    yield _finding("joint", ALL, "classifier_distance", (observed, cut, single, joint), len(X))
 
 
 def _stream(group: str, stream: Stream, losses: Floats, level: float) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ GROUPS = (*DAILY, PULSE)
 """Questions of a day, the pulse of its hours being one; each may alarm with a sixth of the level, so that
 together they keep to it."""
 PREDICTED = ("p_down", "p_up", "expected_return")
-FORMAT = 1
+FORMAT = 2
 
 Part = TypeVar("Part")
 Arrays = dict[str, npt.NDArray[Any]]

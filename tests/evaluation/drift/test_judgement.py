@@ -7,7 +7,7 @@ import pytest
 from scipy.signal import lfilter
 from scipy.stats import binom
 
-from evaluation.drift.classifier import area_under_curve, fit_classifier
+from evaluation.drift.classifier import discriminability, fit_classifier
 from evaluation.drift.histograms import bin_edges, count_pieces, distances
 from evaluation.drift.judgement import judge_window
 from evaluation.drift.null import FEWEST_WINDOWS, PIECES, fit_null
@@ -56,13 +56,13 @@ def judged():
 
 
 def test_a_week_of_hours_is_told_apart_from_its_reference_and_one_that_moved_is_far() -> None:
-    X, bar = panel(1, 168 * FEWEST_WINDOWS)
+    X, bar = panel(1, 168 * 12)
     classifier = fit_classifier(X, bar, bin_edges(X)[0], window_bars=168)
     fresh, fresh_bar = panel(3, 168)
-    usual, moved = (classifier.log_odds(at, fresh_bar) for at in (fresh, fresh + 9.0))
+    usual, moved = (classifier.distance(at, fresh_bar) for at in (fresh, fresh + 9.0))
     assert np.isfinite(usual)
     assert usual < classifier.null.cut(0.01)[0] < moved
-    assert np.isnan(classifier.log_odds(fresh[SYMBOLS * 24 :], fresh_bar[SYMBOLS * 24 :]))
+    assert np.isnan(classifier.distance(fresh[SYMBOLS * 24 :], fresh_bar[SYMBOLS * 24 :]))
 
 
 def test_days_without_drift_alarm_no_more_often_than_the_level_allows() -> None:
@@ -141,17 +141,41 @@ def test_a_window_is_told_apart_where_only_the_dependence_of_columns_changed() -
     same = rng.standard_normal((later.size, 2)).astype(np.float32)
     p = [
         classifier.null.joint_p(
-            classifier.null.deviations(np.array([classifier.log_odds(w, later)]))
+            classifier.null.deviations(np.array([classifier.distance(w, later)]))
         )
         for w in (same, same + np.array([0.4, -0.4], np.float32))
     ]
     assert p[0][0] > 0.05
     assert p[1][0] < 0.01
-    assert np.isnan(classifier.log_odds(same[:8], later[:8]))
+    assert np.isnan(classifier.distance(same[:8], later[:8]))
 
 
-def test_the_area_counts_ties_half() -> None:
-    assert area_under_curve(np.array([1.0, 2.0]), np.array([0.0, 1.0])) == 0.875
+def test_weeks_of_slow_columns_without_drift_are_as_rarely_far_as_their_chance_says() -> None:
+    week, columns, weeks = 168, 24, 52
+    chances = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        shock = rng.standard_normal(((weeks + 20) * week + 1000, SYMBOLS, columns))
+        X = lfilter([1], [1, -0.995], shock + shock[:, :1], axis=0)[1000:]
+        X = X.reshape(-1, columns).astype(np.float32)
+        bar = np.repeat(np.arange((weeks + 20) * week), SYMBOLS)
+        known = bar < weeks * week
+        edges = bin_edges(X[known])[0]
+        classifier = fit_classifier(X[known], bar[known], edges, window_bars=week)
+        for begin in range(weeks * week, bar[-1], week):
+            seen = (bar >= begin) & (bar < begin + week)
+            told = classifier.null.deviations(np.array([classifier.distance(X[seen], bar[seen])]))
+            chances.append(classifier.null.joint_p(told)[0])
+    # Weeks of one column remember each other: half of them count.
+    for level in (0.1, 0.01):
+        alarms = int((np.array(chances) < level).sum())
+        assert binom.sf(alarms // 2 - 1, len(chances) // 2, level) > 0.01
+
+
+def test_how_far_samples_are_apart_is_counted_in_their_deviations() -> None:
+    these, those = np.array([9.0, 11.0]), np.array([0.0, 4.0])
+    assert discriminability(these, those) == pytest.approx(8.0 / np.sqrt(2.5))
+    assert discriminability(np.ones(3), np.ones(3)) == 0.0
 
 
 def test_folklore_alarms_at_a_quarter_and_by_nothing_else(judged) -> None:
@@ -201,7 +225,7 @@ def test_a_reference_of_before_there_was_a_pulse_still_judges_and_says_so(judged
 
 def test_a_reference_that_is_not_whole_is_refused(judged) -> None:
     arrays, about = to_arrays(judged[0])
-    with pytest.raises(ValueError, match="format 7, not 1"):
+    with pytest.raises(ValueError, match="format 7, not 2"):
         from_arrays(arrays, {**about, "format": 7})
     with pytest.raises(ValueError, match="lacks"):
         from_arrays({k: v for k, v in arrays.items() if k != "features/counts"}, about)
