@@ -25,6 +25,7 @@ from pipelines.tables import (
     PREMIUMS,
     Table,
 )
+from serving.books import FEATURES_READ
 
 # Column on the bars to the source that fills it, the table it is in, and there the value's column.
 _OF_PERPETUALS: dict[str, tuple[str, Table, str]] = {
@@ -72,6 +73,17 @@ def chosen_features(settings: Settings) -> list[Feature]:
             remedy=f"add {missing} to sources.enabled, or take {family} out of features.families",
         )
     return chosen
+
+
+def require_what_books_read(features: pl.DataFrame) -> None:
+    """Raise ConfigError if `features` lack a column that every book reads, whatever model it trades."""
+    missing = [name for name in FEATURES_READ if name not in features.columns]
+    if missing:
+        families = sorted({one.family for one in select(missing)})
+        raise ConfigError(
+            f"features have no {', '.join(missing)}; every book reads them",
+            remedy=f"add {', '.join(families)} to features.families, then run `hourglass build-features`",
+        )
 
 
 def _missing(settings: Settings, one: Feature) -> str | None:

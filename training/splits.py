@@ -27,7 +27,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class PurgedKFold:
-    """`folds` contiguous test blocks of equal time; each is predicted from all the others.
+    """`folds` contiguous test blocks (see `equal_groups`); each is predicted from all the others.
 
     Training rows whose label overlaps the test interval are purged, and those that start within
     `embargo` after it are dropped, because features look back into it.
@@ -54,10 +54,13 @@ class PurgedKFold:
 def equal_groups(known_at: Instants, groups: int) -> Rows:
     """Return the number, from 0, of the contiguous block of equal time that each row falls in.
 
+    Where a gap would leave a block empty, as the middle fold of three leaves it to the folds within the
+    other two, they are blocks of equally many instants.
+
     Raises
     ------
     TooLittleData
-        If there are fewer instants than groups, or a block has no rows.
+        If there are fewer instants than groups.
     """
     instants = np.unique(known_at)
     if instants.size < groups:
@@ -69,9 +72,7 @@ def equal_groups(known_at: Instants, groups: int) -> Rows:
     edges = [first + (last + 1 - first) * k // groups for k in range(1, groups)]
     group: Rows = np.searchsorted(np.array(edges, dtype=np.int64), known_at, side="right")
     if np.unique(group).size < groups:
-        raise TooLittleData(
-            f"a fold of {groups} has no rows (a gap as long as the fold); use fewer folds"
-        )
+        group = np.searchsorted(instants, known_at) * groups // instants.size
     return group
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.clock import format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ConfigError, ContractViolation
+from pipelines.feature_inputs import require_what_books_read
 from pipelines.tracking.environment import ENVIRONMENT_FILE, environment
 from pipelines.tracking.plan import (
     PLAN_FILE,
@@ -49,6 +50,7 @@ def plan_windows(
     space = _searched_space(settings.training)
     pinned = {**current_versions(context), **(versions or {})}
     inputs = read_inputs(context, as_of, pinned, settings.training)
+    require_what_books_read(inputs.features)
     feature_set = feature_set_of(context)
     digest = inputs.digest()
     identity = training_id(settings, as_of, feature_set, digest)

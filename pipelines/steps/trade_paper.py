@@ -9,6 +9,7 @@ import polars as pl
 from pipelines.clock import check_as_of, format_instant, timeframe_delta
 from pipelines.context import Context, StepReport
 from pipelines.errors import ContractViolation
+from pipelines.feature_inputs import require_what_books_read
 from pipelines.ledger import Hour, Standing
 from pipelines.ledger.controls import controls_of
 from pipelines.ledger.rows import BookHour
@@ -67,7 +68,8 @@ def trade_paper(context: Context, as_of: datetime) -> StepReport:
     Raises
     ------
     ConfigError
-        If `as_of` is off the grid or in the future, or the universe mixes quote currencies.
+        If `as_of` is off the grid or in the future, the universe mixes quote currencies, or the features
+        lack what books read.
     ContractViolation
         If a book's cash or positions are not the fold of its postings, or the timeframe has changed.
     SourceUnavailable
@@ -86,6 +88,7 @@ def trade_paper(context: Context, as_of: datetime) -> StepReport:
     if not isinstance(newest, datetime):
         waiting = f"no bar is known between {format_instant(start)} and {format_instant(as_of)}"
         return StepReport("trade_paper", as_of, False, {"hours": 0, "waiting": waiting})
+    require_what_books_read(span.features)
     filters = known_filters(context, standings)
     if newest == as_of:
         _open_baselines(context, absent, as_of - step)

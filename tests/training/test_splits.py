@@ -122,10 +122,18 @@ def test_more_folds_than_instants_are_refused():
         list(PurgedKFold(5).split(np.zeros(9, dtype=np.int64), np.ones(9, dtype=np.int64)))
 
 
-def test_a_fold_inside_a_gap_is_refused():
+def test_around_a_gap_as_long_as_a_fold_folds_have_equally_many_instants():
     known_at = np.array([0, 1, 2, 97, 98, 99]) * US
-    with pytest.raises(ValueError, match="a fold of 3 has no rows"):
-        list(PurgedKFold(3).split(known_at, known_at + US))
+    tests = [test.tolist() for _, test in PurgedKFold(3).split(known_at, known_at + 1)]
+    assert tests == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_folds_within_what_a_fold_of_the_same_number_leaves_all_have_rows():
+    known_at = np.repeat(np.arange(300), 2) * US
+    for train, _ in PurgedKFold(3).split(known_at, known_at + 5 * US):
+        inner = list(PurgedKFold(3).split(known_at[train], known_at[train] + 5 * US))
+        assert [test.size for _, test in inner] == pytest.approx([train.size / 3] * 3, abs=2)
+        assert min(kept.size for kept, _ in inner) > train.size / 2
 
 
 @given(panels(), st.integers(1, 4))

@@ -21,7 +21,7 @@ from pipelines.steps.register import register
 from pipelines.steps.run_window import run_window
 from pipelines.steps.search import search, search_objective
 from pipelines.steps.train import train
-from pipelines.tables import BARS
+from pipelines.tables import BARS, KEY, features_table
 from pipelines.tracking import checks as checks_module
 from pipelines.tracking.checks import path_sharpes
 from pipelines.tracking.plan import (
@@ -319,6 +319,13 @@ def test_what_cannot_be_trained_is_refused_and_leaves_no_run(world):
             pytest.raises(ConfigError, match="model 'prophet' is not known"),
         ):
             train(other, AS_OF)
+        features = context.lake.read("features", end=AS_OF).drop("btc_correlation_168")
+        fewer = features_table([name for name in features.columns if name not in KEY])
+        context.lake.replace(fewer, features, start=datetime(2024, 1, 1, tzinfo=UTC), end=AS_OF)
+        context.lake.set_metadata("features", {"feature_set": "set-1"})
+        with pytest.raises(ConfigError, match="no btc_correlation_168; every book") as refused:
+            train(context, AS_OF)
+        assert "add cross_asset to features.families" in str(refused.value.remedy)
         tracking = context.registry.tracking
         assert tracking.client.search_runs([tracking.experiment_id]) == []
 
