@@ -83,9 +83,9 @@ def challengers(context: Context) -> list[Book]:
 
 
 def retire(context: Context, book: Book, as_of: datetime, reason: str) -> None:
-    """Let the newest hour that was traded, or `as_of` if that is later, be a book's last."""
+    """Let the newest hour that was traded be a book's last, or `as_of` or its opening if that is later."""
     traded = context.ledger.last_traded_at()
-    last = max(as_of, traded or as_of)
+    last = max(as_of, book.opened_at, traded or as_of)
     context.ledger.retire_book(book.name, at=last, reason=reason, decided_by=DECIDER)
 
 

@@ -20,8 +20,8 @@ def register(context: Context, as_of: datetime, training_id: str) -> StepReport:
     """Register the training's model and give it its place; the first model of all becomes champion.
 
     A challenger's book trades from the first bar after `as_of` that no other has traded; where no place
-    is free the model is a shadow, scored without a book (see `admit`). Every model of a feature set that is no longer built is
-    retired. The ledger decides, the registry's aliases follow it.
+    is free the model is a shadow, scored without a book (see `admit`). Every model of a feature set that
+    is no longer built is retired. The ledger decides, the registry's aliases follow it.
 
     Reads: the judged training.
     Writes: the model version with its card and tags; the ledger (book or shadow, promotion,
@@ -98,8 +98,9 @@ def _supersede(context: Context, plan: TrainingPlan, version: str, reason: str) 
 
 
 def _from(context: Context, plan: TrainingPlan) -> datetime:
-    """Return the first hour from the training's instant on that a new champion may serve."""
-    return next_hour(context, plan.as_of + timeframe_delta(context.settings.timeframe))
+    """Return the first hour that a new champion may serve: its book trades it, and no other has."""
+    opening = opening_of(context, plan.as_of)
+    return next_hour(context, opening + timeframe_delta(context.settings.timeframe))
 
 
 def _why_gone(context: Context, version: str, current: str) -> str | None:

@@ -31,8 +31,8 @@ def watch_champion(context: Context, as_of: datetime) -> StepReport:
     """Follow an alias that was moved by hand; roll a champion back that broke a guardrail.
 
     Either holds from this hour on, or from the next one that no book has traded. An alias that names
-    what cannot serve is put back, with the reason, and so is one that lost its version. The book of a version that was deleted in MLflow is
-    retired; a champion that was is succeeded.
+    what cannot serve is put back, with the reason, and so is one that lost its version. The book of a
+    version that was deleted in MLflow is retired; a champion that was is succeeded.
 
     Reads: the ledger, the registry, earlier decisions. Writes: the ledger (promotions, retirements,
     audit), decisions (the rows of `as_of`, where there are any), aliases and tags in MLflow.

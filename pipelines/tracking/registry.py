@@ -247,11 +247,10 @@ class Registry:
         has no alias.
         """
         client = self.tracking.client
-        newest = max(challengers, key=int, default=None)
         versions = self.versions()
         known = {info.version for info in versions}
-        targets = (v if v in known else None for v in (champion, newest, previous))
-        wanted = dict(zip(ALIASES, targets, strict=True))
+        named = _targets(champion, challengers, previous)
+        wanted = {alias: version if version in known else None for alias, version in named.items()}
         standing, mirrored = self._aliases()
         if not restore and _is_moved(standing.get(CHAMPION), champion, mirrored):
             wanted[CHAMPION] = standing[CHAMPION]
@@ -286,7 +285,7 @@ class Registry:
     def astray(self, *, challengers: Sequence[str], previous: str | None) -> list[str]:
         """Return which of the aliases `challenger` and `previous` do not name whom they should; see `mirror`."""
         standing, _ = self._aliases()
-        wanted = {"challenger": max(challengers, key=int, default=None), "previous": previous}
+        wanted = _targets(standing.get(CHAMPION), challengers, previous)
         strays = [alias for alias, version in wanted.items() if standing.get(alias) != version]
         # A version that was deleted has no alias, and should have none.
         return [a for a in strays if a in standing or self.has(str(wanted[a]))]
@@ -366,6 +365,14 @@ def _info(found: "ModelVersion") -> VersionInfo:
         source=str(found.source),
         tags=tags,
     )
+
+
+def _targets(
+    champion: str | None, challengers: Sequence[str], previous: str | None
+) -> dict[str, str | None]:
+    """Return whom each alias should name, whether the registry still has them or not."""
+    newest = max(challengers, key=int, default=None)
+    return dict(zip(ALIASES, (champion, newest, previous), strict=True))
 
 
 def _is_moved(target: str | None, champion: str | None, mirrored: str | None) -> bool:

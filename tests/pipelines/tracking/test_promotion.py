@@ -63,6 +63,10 @@ class Killed(BaseException):
     """Stands for a kill: nothing handles it."""
 
 
+def killed(*_, **__):
+    raise Killed
+
+
 @pytest.fixture(scope="module")
 def registered(watched):
     """A trained home with two more versions of the same model."""
@@ -272,10 +276,6 @@ def test_deciding_twice_changes_nothing_though_the_champion_has_changed(rivals):
 def test_a_kill_between_ledger_and_row_is_made_good_by_the_next_run(rivals, monkeypatch):
     context = rivals()
     a_better_second(context)
-
-    def killed(*_, **__):
-        raise Killed
-
     with monkeypatch.context() as patch:
         patch.setattr(promote_module, "write_decisions", killed)
         with pytest.raises(Killed):
@@ -496,10 +496,6 @@ def test_why_an_alias_was_put_back_is_written_before_it_is(rivals, monkeypatch):
     context.ledger.retire_book("model-3", at=AS_OF + HOUR, reason="old", decided_by="register")
     client, name = context.registry.tracking.client, context.registry.name
     client.set_registered_model_alias(name, "champion", "3")
-
-    def killed(*_, **__):
-        raise Killed
-
     with monkeypatch.context() as patch:
         patch.setattr(watch_module, "mirror_roles", killed)
         with pytest.raises(Killed):
