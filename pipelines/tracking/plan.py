@@ -300,7 +300,10 @@ def read_chosen(context: Context, run: "Run") -> dict[str, Any]:
 
 
 def search_end(context: Context, run: "Run") -> datetime:
-    """Return the instant after which the search of a planned training saw nothing."""
+    """Return the instant after which the search of a planned training saw nothing.
+
+    Of the plan only this is read: the configuration of one made long ago may have other keys.
+    """
     tree = context.registry.tracking.read_json(run.info.run_id, PLAN_FILE)
     return Window.from_json(tree["windows"][0]).test_start
 
