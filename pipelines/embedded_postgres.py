@@ -112,9 +112,47 @@ def _turn(data_folder: Path) -> Iterator[None]:
     lock = os.open(_beside(data_folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        _wait_for_orphans(data_folder)
         yield
     finally:
         os.close(lock)
+
+
+def _wait_for_orphans(data_folder: Path) -> None:
+    """Let what a killed process began end: its `initdb` or `pg_ctl` goes on without it.
+
+    Until it ends nothing the folder says can be believed: a server may start whose pid file is not
+    there yet, and one that says it is ready may be told to stop in a moment.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while (orphan := _orphan(data_folder)) is not None:
+        if time.monotonic() > deadline:
+            raise ChildProcessError(
+                f"process {orphan} has been at work on {data_folder} for {_PATIENCE_SECONDS} s"
+            )
+        time.sleep(0.02)
+
+
+def _orphan(data_folder: Path) -> int | None:
+    """Return the process id of a tool, or of a server without a pid file, at work on the folder."""
+    folders = {str(data_folder), str(_beside(data_folder, "new"))}
+    running = postmaster_pid(data_folder)
+    for process in psutil.process_iter(["cmdline"]):
+        # None where it may not be read, empty for a zombie.
+        command, *arguments = process.info["cmdline"] or [""]
+        match Path(command).name:
+            case "initdb" | "pg_ctl":
+                ours = not folders.isdisjoint(arguments)
+            case "postgres":
+                ours = process.pid != running and not folders.isdisjoint(arguments)
+            case "sh":
+                # Between pg_ctl and the server: sh -c 'exec "postgres" -D "folder" ...'.
+                ours = any(f'postgres" -D "{data_folder}"' in argument for argument in arguments)
+            case _:
+                ours = False
+        if ours:
+            return int(process.pid)
+    return None
 
 
 def _beside(data_folder: Path, suffix: str) -> Path:
@@ -152,7 +190,7 @@ def _start(data_folder: Path) -> None:
             )
             return
         except ChildProcessError:
-            # A process that was killed may have had it started a moment ago.
+            # Slow to recover, it may be up after all.
             if _is_up(data_folder):
                 return
             # Backends of a killed server hold its shared memory for a moment.

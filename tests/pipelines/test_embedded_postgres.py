@@ -109,6 +109,37 @@ def test_a_server_that_a_killed_process_left_half_way_is_waited_for(
         server.cleanup()
 
 
+@pytest.mark.parametrize("words", [("start",), ("-m", "fast", "stop")], ids=["start", "stop"])
+def test_a_pg_ctl_that_outlives_its_killed_process_is_let_end_first(
+    server_path: Path, words: tuple[str, ...]
+) -> None:
+    data = server_path / "postgres"
+    server = EmbeddedServer(data)
+    if words == ("start",):
+        server.cleanup()
+    # One that is slow to begin: what it does to the server comes after the folder was first read.
+    late = (
+        "import sys; from pathlib import Path; from pipelines import embedded_postgres as e;"
+        "data, *words = sys.argv[1:];"
+        "e._run('pg_ctl', '-w', '-D', data, '-l', f'{data}/log', '-o', f\"-h '' -k {data}\", *words);"
+        "print(e.postmaster_pid(Path(data)))"
+    )
+    orphan = subprocess.Popen(
+        ("pg_ctl", "-c", '"$0" -c "$@"; exit', sys.executable, late, str(data), *words),
+        executable="/bin/sh",
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    joined = EmbeddedServer(data)
+    said, _ = orphan.communicate(timeout=60)
+    assert orphan.returncode == 0
+    if words == ("start",):
+        assert said.strip() == str(postmaster_pid(data))
+    assert _answer(joined) == 42
+    joined.cleanup()
+    server.cleanup()
+
+
 def test_an_initialisation_killed_half_way_is_done_again(server_path: Path) -> None:
     (server_path / "postgres.new").mkdir()
     (server_path / "postgres.new" / "PG_VERSION").write_text("18\n")
