@@ -24,6 +24,7 @@ import numpy.typing as npt
 from evaluation.calibration import row_log_loss
 from evaluation.intervals import Interval, skill_interval
 from training.config import NullConfig
+from training.errors import TooLittleData
 from training.panel import Panel
 from training.samples import HorizonLabels
 from training.splits import NO_END, PurgedKFold, SplitAudit, audit_split
@@ -119,9 +120,10 @@ def check_labels(
 
     Raises
     ------
+    TooLittleData
+        If the span is too short to be shuffled or a fold is empty.
     ValueError
-        If the span is too short to be shuffled, a fold is empty, or the probabilities have another
-        shape or are not finite.
+        If the probabilities have another shape or are not finite.
     """
     kept = rows[panel.thinned(rows, config.every_bars)]
     # Several shuffles share the error that one is allowed.
@@ -159,7 +161,7 @@ def shuffled_labels(panel: Panel, rows: Rows, *, seed: int, piece_bars: int | No
 
     Raises
     ------
-    ValueError
+    TooLittleData
         If the span has fewer than eight pieces.
     """
     bar = _bars(panel)
@@ -204,7 +206,7 @@ def out_of_fold(
 
     Raises
     ------
-    ValueError
+    TooLittleData, ValueError
         As in `check_labels`.
     """
     rows = rows[panel.labelled[rows]]
@@ -307,7 +309,7 @@ def _pieces(length: int, least: int, seed: int) -> list[Rows]:
     cuts = np.cumsum(sizes)
     pieces = np.split(np.arange(length), cuts[cuts < length])
     if len(pieces) < _FEWEST_PIECES:
-        raise ValueError(
+        raise TooLittleData(
             f"{length} bars make {len(pieces)} pieces of {least} to {2 * least} bars; a shuffle needs "
             f"{_FEWEST_PIECES}: use a longer training span or a shorter horizon, or switch "
             "training.nulls.enabled off"

@@ -47,6 +47,8 @@ class RecordEvidence:
         Which of all strategies earned more than cash, wrong about any of them one time in twenty.
     confidence_set : ConfidenceSet or None
         Strategies that the record cannot tell from the best, cash among them.
+    untold : str
+        Why `sharpe`, and the comparison with cash, are None; empty where they are not.
     """
 
     sharpe: Interval | None
@@ -57,10 +59,11 @@ class RecordEvidence:
     against: Mapping[str, SuperiorAbility | None]
     superior: SuperiorModels | None
     confidence_set: ConfidenceSet | None
+    untold: str
 
     def as_json(self) -> dict[str, Any]:
         """Return the evidence as plain JSON types; infinity stays infinity."""
-        plain = ("probabilistic", "track_record_bars", "bars")
+        plain = ("probabilistic", "track_record_bars", "bars", "untold")
         parts = {name: getattr(self, name) for name in ("sharpe", "deflated", "superior")}
         parts["confidence_set"] = self.confidence_set
         return {
@@ -115,6 +118,10 @@ def record_evidence(
         against=against,
         superior=_best(losses, paths, seed),
         confidence_set=_confidence_set(losses, paths, seed),
+        untold=""
+        if against[CASH] is not None
+        else f"a record of {model.size} bars, in {np.count_nonzero(model)} of which something was earned "
+        f"or lost, says nothing; {_FEWEST} bars and a position are needed",
     )
 
 

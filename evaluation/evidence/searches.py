@@ -14,6 +14,7 @@ from serving.compiled import Floats
 DAYS_PER_YEAR = 365.0
 _MOST_BLOCKS = 16
 _DAYS_A_BLOCK = 5
+_FEWEST_DAYS = 20
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class SearchEvidence:
         None with fewer than two complete trials that differ, or too few days.
     superior : SuperiorAbility or None
         Whether any complete trial earned more than cash on the search's folds, all of them counted.
+    untold : dict
+        Why `overfitting` or `superior` is None, by its name.
     """
 
     moments: TrialMoments
@@ -67,6 +70,7 @@ class SearchEvidence:
     independent: int | None
     overfitting: Overfitting | None
     superior: SuperiorAbility | None
+    untold: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
         """Return the evidence as plain JSON types."""
@@ -76,6 +80,7 @@ class SearchEvidence:
             "independent": self.independent,
             "overfitting": self.overfitting and self.overfitting.as_json(),
             "superior": self.superior and self.superior.as_json(),
+            "untold": self.untold,
         }
 
 
@@ -134,12 +139,24 @@ def search_evidence(daily: Mapping[int, Floats], *, seed: int = 0) -> SearchEvid
     longest = max(returns.size for returns in daily.values())
     whole = {place: returns for place, returns in daily.items() if returns.size == longest}
     table = np.column_stack(list(whole.values()))
+    overfitting, superior = _overfitting(table), _superior(whole, seed)
+    untold = {}
+    if overfitting is None:
+        untold["overfitting"] = (
+            f"{len(whole)} complete trials differ in {np.unique(table, axis=1).shape[1]} records of "
+            f"{longest} days; two that differ over {2 * _DAYS_A_BLOCK} days are needed"
+        )
+    if superior is None:
+        untold["superior"] = (
+            f"no complete trial traded, or {longest} days are fewer than {_FEWEST_DAYS}"
+        )
     return SearchEvidence(
         moments=moments,
         complete=len(whole),
         independent=independent_trials(table).count if longest >= 2 else None,
-        overfitting=_overfitting(table),
-        superior=_superior(whole, seed),
+        overfitting=overfitting,
+        superior=superior,
+        untold=untold,
     )
 
 
@@ -153,6 +170,6 @@ def _overfitting(table: Floats) -> Overfitting | None:
 
 def _superior(whole: Mapping[int, Floats], seed: int) -> SuperiorAbility | None:
     losses = {f"trial {place}": -returns for place, returns in whole.items() if np.ptp(returns) > 0}
-    if not losses or (days := len(next(iter(losses.values())))) < 20:
+    if not losses or (days := len(next(iter(losses.values())))) < _FEWEST_DAYS:
         return None
     return superior_ability(np.zeros(days), losses, seed=seed)

@@ -78,7 +78,7 @@ def judge(context: Context, as_of: datetime, training_id: str) -> StepReport:
     evidence = gather(context, run, plan, inputs, panel, scores, results, windows, checks)
     metrics = _metrics(run, plan, windows, results, evidence)
     walked = walk_forward_gates(_observed(plan, metrics, evidence), plan.training.gates)
-    gates = [*asked, *explained(walked, evidence.forecasts.untold)]
+    gates = [*asked, *explained(walked, evidence.untold())]
     _draw(context, run_id, plan, results, windows, evidence)
     text = card(run, plan, evidence, gates, metrics)
     tracking.write_json(run_id, EVIDENCE_FILE, evidence.as_json())

@@ -41,8 +41,6 @@ _RESULTS = (
     ("calibration_error_before", "before calibration", "{:.3f}"),
     ("return_slope", "realised on expected return, slope", "{:.2f}"),
 )
-_FORECASTS = {"beats_base_rate": "skill", "calibrated": "after"}
-"""Gates that ask a measure of the forecasts -> its name in `ForecastEvidence`."""
 _WORDS = {"sharpe": "Sharpe ratio", "log_loss": "Log loss"}
 _LIMITS = (
     "Paper trading only; fills, impact and fees are modelled (`waterfall.json`).",
@@ -56,10 +54,10 @@ _LIMITS = (
 
 
 def explained(gates: Iterable[Gate], untold: Mapping[str, str]) -> list[Gate]:
-    """Return gates whose meaning says why what they ask for could not be measured."""
+    """Return gates whose meaning says why, by their names, what they ask for could not be measured."""
     return [
-        replace(gate, meaning=f"{gate.meaning}; {untold[measure]}")
-        if (measure := _FORECASTS.get(gate.name, "")) in untold
+        replace(gate, meaning=f"{gate.meaning}; {untold[gate.name]}")
+        if math.isnan(gate.observed) and gate.name in untold
         else gate
         for gate in gates
     ]

@@ -61,7 +61,7 @@ def ask_labels(panel: Panel, plan: TrainingPlan) -> tuple[list[LabelCheck], list
         checks = check_labels(
             panel, rows, fit, config.nulls, embargo=embargo, seed=config.search.seed
         )
-    except ValueError as error:
+    except TooLittleData as error:
         return [], [gate("labels_checked", float("nan"), "above", 0.0, f"not asked: {error}")]
     return checks, [_gate_of(check) for check in checks]
 

@@ -111,6 +111,17 @@ class Evidence:
             for end in ends
         }
 
+    def untold(self) -> dict[str, str]:
+        """Return why what a gate asks for could not be measured, by the name of the gate."""
+        forecasts = {"beats_base_rate": "skill", "calibrated": "after"}
+        told = self.forecasts.untold
+        found = {gate: told[measure] for gate, measure in forecasts.items() if measure in told}
+        if "overfitting" in self.search.untold:
+            found["overfitting"] = self.search.untold["overfitting"]
+        if self.record.untold:
+            found |= dict.fromkeys(("superior", "deflated_sharpe"), self.record.untold)
+        return found
+
     def metrics(self) -> dict[str, float]:
         """Return every number by a stable name, for MLflow."""
         record, search = self.record, self.search

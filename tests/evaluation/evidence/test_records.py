@@ -25,6 +25,7 @@ def test_a_strong_record_beats_cash_and_survives_the_charge():
     assert found.superior.superior == ("model",)
     assert found.confidence_set.included == ("model",)
     assert found.sharpe.lower > 0
+    assert found.untold == ""
     assert found.deflated.probability > 0.95
     assert found.track_record_bars < found.bars == 3_000
 
@@ -48,6 +49,7 @@ def test_a_model_that_never_traded_is_cash_and_proves_nothing():
     found = evidence(np.zeros(500), {"buy_and_hold": bars(6, n=500)})
     assert found.sharpe is None
     assert found.against[CASH] is None
+    assert "a record of 500 bars, in 0 of which" in found.untold
     assert found.against["buy_and_hold"] is not None
     assert found.confidence_set.included == ("model", "buy_and_hold")
     assert math.isnan(found.deflated.probability)
@@ -58,6 +60,7 @@ def test_a_model_that_never_traded_is_cash_and_proves_nothing():
 def test_a_short_record_is_not_tested():
     found = evidence(bars(7, n=12))
     assert found.against[CASH] is None
+    assert "a record of 12 bars" in found.untold
     assert (found.superior, found.confidence_set) == (None, None)
 
 

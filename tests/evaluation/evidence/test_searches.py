@@ -63,11 +63,15 @@ def test_what_cannot_be_asked_is_none():
     same = days(1)
     alike = search_evidence({0: same, 1: same.copy()})
     assert alike.overfitting is None
+    assert "2 complete trials differ in 1 records" in alike.untold["overfitting"]
+    assert "superior" not in alike.untold
     idle = search_evidence({0: np.zeros(200), 1: np.zeros(200)})
     assert (idle.superior, idle.overfitting) == (None, None)
     short = search_evidence({0: days(0, n=8), 1: days(1, n=8)})
     assert (short.superior, short.overfitting) == (None, None)
     assert short.as_json()["overfitting"] is None
+    assert "8 days" in short.untold["overfitting"]
+    assert "8 days" in short.untold["superior"]
 
 
 def test_the_evidence_is_plain_json():

@@ -12,10 +12,10 @@ from evaluation.gates import gate
 from pipelines.steps.train import train
 from pipelines.tracking.card import LONGEST, brief, explained, verdict_tags
 from pipelines.tracking.checks import ask_labels, path_sharpes, score_holdout
-from pipelines.tracking.evidence import REGIMES, regime_of
+from pipelines.tracking.evidence import REGIMES, gather, regime_of
 from pipelines.tracking.fits import fit_final
 from pipelines.tracking.plan import load_plan, read_panel
-from pipelines.tracking.rivals import champion_scores
+from pipelines.tracking.rivals import champion_scores, trade_all
 from pipelines.tracking.study import Study
 from pipelines.tracking.trials import count_trials, life_of, trials_as_frame, trials_of_frame
 from training.tuning import DAILY, pack_returns
@@ -125,10 +125,30 @@ def test_a_model_a_symbol_is_asked_with_as_large_a_share_of_its_rows(trained):
 
 def test_what_could_not_be_measured_is_a_failed_gate_with_the_reason():
     asked = [gate(name, float("nan"), "above", 0, name) for name in ("calibrated", "superior")]
-    told = explained(asked, {"after": "two rows", "skill": "one row"})
-    assert [one.meaning for one in told] == ["calibrated; two rows", "superior"]
+    asked.append(gate("skill", 1.0, "above", 0, "skill"))
+    told = explained(asked, {"calibrated": "two rows", "beats_base_rate": "one", "skill": "none"})
+    assert [one.meaning for one in told] == ["calibrated; two rows", "superior", "skill"]
     failed = verdict_tags(told)["gates.failed"]
     assert "calibrated is not measured, wanted above 0: calibrated; two rows" in failed
+
+
+def test_every_gate_without_a_measure_says_why(trained, monkeypatch):
+    """One trial that never trades, and a record without a position: nothing can be told of either."""
+    world, report = trained
+    with world.open() as context:
+        run, plan = load_plan(context, report.detail["training_id"])
+        inputs, panel = read_panel(context, plan)
+        scores = context.lake.read("out_of_fold_scores", end=AS_OF).with_columns(
+            expected_return=pl.lit(-1.0, pl.Float32)
+        )
+        idle = {0: np.zeros(30)}
+        monkeypatch.setattr("pipelines.tracking.evidence.trials_of_frame", lambda _frame: idle)
+        results = trade_all(context, plan, inputs, scores)
+        windows = context.registry.tracking.windows_of(plan.training_id)
+        found = gather(context, run, plan, inputs, panel, scores, results, windows, [])
+    assert set(found.untold()) == {"overfitting", "superior", "deflated_sharpe"}
+    assert "differ in 1 records of 30 days" in found.untold()["overfitting"]
+    assert "in 0 of which" in found.untold()["superior"]
 
 
 def test_a_champion_whose_version_was_deleted_is_no_rival(trained, monkeypatch):
