@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.isotonic import IsotonicRegression
 
 from serving.calibration import SMALLEST_PROBABILITY, log_odds
 
@@ -52,6 +51,9 @@ def fit_calibration(
             "slope": [slope for slope, _ in fits],
             "intercept": [intercept for _, intercept in fits],
         }
+    # Its import takes a second, and most who import this module fit nothing.
+    from sklearn.isotonic import IsotonicRegression
+
     curves = [
         IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(proba[:, k], hits[k], weight)
         for k in range(CLASSES)

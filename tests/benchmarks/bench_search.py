@@ -5,7 +5,8 @@ return as the objective, Optuna on PostgreSQL; trials that fall behind are given
 and the columns chosen for it); the out-of-fold loss of its thinned rows beside that of a fit on all of them; and
 a retraining without a search in the shape of FreqAI's (300 trees, 540 columns, three pairs), as one fit and as
 all that a test window of `hourglass train` does.
-Ten real pairs from 2021 on where they are beside the repository, a random market of the size where not.
+Ten real pairs from 2021 on, with what was said beside them, where they are beside the repository, a random
+market of the size where not; sources without a history are random.
 """
 
 import resource
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from bench_features import BASES, HOUR, REAL, START, random_bars, real_bars
+from bench_features import HOUR, START, filled, whole_market
 from sqlalchemy.engine import make_url
 
 from features.matrix import build_matrix
@@ -225,7 +226,7 @@ def retraining(panel: Panel) -> None:
 
 def main() -> None:
     """Run the three, each once."""
-    bars = real_bars() if REAL.is_dir() else random_bars(len(BASES), 39_394)
+    bars = whole_market()
     features, wall, _ = timed(lambda: build_matrix(bars, timeframe=HOUR))
     end = bars["known_at"].max()
     panel, built, _ = timed(
@@ -233,7 +234,7 @@ def main() -> None:
     )
     rows = panel.training_rows(START, end)
     print(
-        f"{len(panel.X):,} rows x {panel.X.shape[1]} columns; features {wall:.1f} s, panel {built:.1f} s"
+        f"{len(panel.X):,} rows x {panel.X.shape[1]} columns, {filled(features)} with values; features {wall:.1f} s, panel {built:.1f} s"
     )
     retraining(panel)
     result = search(panel, rows, engine(bars, features, panel), "wilcoxon")

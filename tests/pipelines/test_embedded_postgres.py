@@ -85,6 +85,12 @@ def test_a_server_that_a_killed_process_left_half_way_is_waited_for(
     server_path: Path, left: str
 ) -> None:
     data = server_path / "postgres"
+
+    def by_hand(*words: str) -> None:
+        with (server_path / "none").open("w") as none:
+            command = ("pg_ctl", "-W", "-D", str(data), *words)
+            embedded_postgres._run(*command, keep_open=none.fileno())
+
     for _ in range(3):
         server = EmbeddedServer(data)
         if left == "starting":
@@ -92,15 +98,11 @@ def test_a_server_that_a_killed_process_left_half_way_is_waited_for(
             postmaster.kill()
             postmaster.wait(10)
             server.cleanup()
-            options = f"-h '' -k {data}"
-            log = str(data / "log")
-            embedded_postgres._run(
-                "pg_ctl", "-W", "-D", str(data), "-l", log, "-o", options, "start"
-            )
+            by_hand("-l", str(data / "log"), "-o", f"-h '' -k {data}", "start")
             while postmaster_pid(data) is None:
                 time.sleep(0.001)
         else:
-            embedded_postgres._run("pg_ctl", "-W", "-m", "fast", "-D", str(data), "stop")
+            by_hand("-m", "fast", "stop")
             while embedded_postgres._status(data) == "ready":
                 time.sleep(0.001)
         joined = EmbeddedServer(data)
@@ -109,35 +111,39 @@ def test_a_server_that_a_killed_process_left_half_way_is_waited_for(
         server.cleanup()
 
 
-@pytest.mark.parametrize("words", [("start",), ("-m", "fast", "stop")], ids=["start", "stop"])
-def test_a_pg_ctl_that_outlives_its_killed_process_is_let_end_first(
-    server_path: Path, words: tuple[str, ...]
+@pytest.mark.parametrize("what", ["initdb", "start", "stop"])
+def test_a_tool_that_outlives_its_killed_process_is_let_end_first(
+    server_path: Path, what: str
 ) -> None:
-    data = server_path / "postgres"
-    server = EmbeddedServer(data)
-    if words == ("start",):
-        server.cleanup()
-    # One that is slow to begin: what it does to the server comes after the folder was first read.
-    late = (
+    """The tools are slow to begin, so what they do comes after the folder was first read."""
+    data, slow = server_path / "postgres", server_path / "slow"
+    if what != "initdb":
+        EmbeddedServer(data).cleanup()
+    slow.mkdir(mode=0o755)
+    begun = slow / "begun"
+    begun.touch()
+    begun.chmod(0o666)
+    for tool in ("initdb", "pg_ctl"):
+        real = embedded_postgres._binaries() / tool
+        (slow / tool).write_text(
+            f'#!/bin/sh\ncase "{tool} $*" in *{what}*) echo > {begun}; sleep 1;; esac\n'
+            f'exec {real} "$@"\n'
+        )
+        (slow / tool).chmod(0o755)
+    code = (
         "import sys; from pathlib import Path; from pipelines import embedded_postgres as e;"
-        "data, *words = sys.argv[1:];"
-        "e._run('pg_ctl', '-w', '-D', data, '-l', f'{data}/log', '-o', f\"-h '' -k {data}\", *words);"
-        "print(e.postmaster_pid(Path(data)))"
+        "slow, data = map(Path, sys.argv[1:]); e._binaries = lambda: slow; e.EmbeddedServer(data)"
     )
-    orphan = subprocess.Popen(
-        ("pg_ctl", "-c", '"$0" -c "$@"; exit', sys.executable, late, str(data), *words),
-        executable="/bin/sh",
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    killed = subprocess.Popen([sys.executable, "-c", code, str(slow), str(data)])
+    while not begun.stat().st_size:
+        time.sleep(0.001)
+    killed.kill()
+    killed.wait(10)
     joined = EmbeddedServer(data)
-    said, _ = orphan.communicate(timeout=60)
-    assert orphan.returncode == 0
-    if words == ("start",):
-        assert said.strip() == str(postmaster_pid(data))
+    time.sleep(1.2)
     assert _answer(joined) == 42
+    assert "FATAL" not in (data / "postgres.log").read_text()
     joined.cleanup()
-    server.cleanup()
 
 
 def test_an_initialisation_killed_half_way_is_done_again(server_path: Path) -> None:
