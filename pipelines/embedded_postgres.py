@@ -132,11 +132,12 @@ def _start(data_folder: Path, turn: int) -> None:
         return
     if os.geteuid() == 0:
         _let_the_system_user_in(data_folder)
-    # A pid file left by a crash may name a process that is now something else.
-    (data_folder / "postmaster.pid").unlink(missing_ok=True)
     socket_folder = _socket_folder(data_folder)
     if socket_folder != data_folder:
         _make_private(socket_folder)
+    # What a crash left names a process that is now something else, or dead and not yet reaped.
+    for left in (data_folder / "postmaster.pid", *socket_folder.glob(".s.PGSQL.*.lock")):
+        left.unlink(missing_ok=True)
     options = f"-h '' -k {shlex.quote(str(socket_folder))} -c max_connections=200"
     log = str(data_folder / "postgres.log")
     command = ("pg_ctl", "-w", "-t", "60", "-D", str(data_folder), "-l", log, "-o", options)

@@ -68,14 +68,16 @@ def test_a_killed_user_does_not_keep_the_server_and_a_killed_server_comes_back(
     other = _join_elsewhere(data)
     other.kill()
     other.communicate(timeout=60)
-    pid = postmaster_pid(data)
-    assert pid is not None
-    postmaster = psutil.Process(pid)
-    postmaster.kill()
-    postmaster.wait(10)
-    server.join()
-    assert postmaster_pid(data) not in (None, pid)
-    assert _answer(server) == 42
+    for _ in range(3):
+        pid = postmaster_pid(data)
+        assert pid is not None
+        psutil.Process(pid).kill()
+        # Dead, it is still there until somebody reaps it, and is not waited for.
+        while postmaster_pid(data) is not None:
+            time.sleep(0.001)
+        server.join()
+        assert postmaster_pid(data) not in (None, pid)
+        assert _answer(server) == 42
     server.cleanup()
     assert postmaster_pid(data) is None
 
@@ -154,10 +156,11 @@ def test_an_initialisation_killed_half_way_is_done_again(server_path: Path) -> N
     server.cleanup()
 
 
-def test_a_pid_file_that_names_another_process_is_not_believed(server_path: Path) -> None:
+def test_lock_files_that_name_another_process_are_not_believed(server_path: Path) -> None:
     data = server_path / "postgres"
     EmbeddedServer(data).cleanup()
-    (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n0\n5432\n{data}\n\n0 0\nready\n")
+    for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+        (data / name).write_text(f"{os.getpid()}\n{data}\n0\n5432\n{data}\n\n0 0\nready\n")
     assert postmaster_pid(data) is None
     server = EmbeddedServer(data)
     assert _answer(server) == 42
