@@ -93,24 +93,23 @@ def test_a_server_that_a_killed_process_left_half_way_is_waited_for(
             command = ("pg_ctl", "-W", "-D", str(data), *words)
             embedded_postgres._run(*command, keep_open=none.fileno())
 
-    for _ in range(3):
-        server = EmbeddedServer(data)
-        if left == "starting":
-            postmaster = psutil.Process(postmaster_pid(data))
-            postmaster.kill()
-            postmaster.wait(10)
-            server.cleanup()
-            by_hand("-l", str(data / "log"), "-o", f"-h '' -k {data}", "start")
-            while postmaster_pid(data) is None:
-                time.sleep(0.001)
-        else:
-            by_hand("-m", "fast", "stop")
-            while embedded_postgres._status(data) == "ready":
-                time.sleep(0.001)
-        joined = EmbeddedServer(data)
-        assert _answer(joined) == 42
-        joined.cleanup()
+    server = EmbeddedServer(data)
+    if left == "starting":
+        postmaster = psutil.Process(postmaster_pid(data))
+        postmaster.kill()
+        postmaster.wait(10)
         server.cleanup()
+        by_hand("-l", str(data / "log"), "-o", f"-h '' -k {data}", "start")
+        while postmaster_pid(data) is None:
+            time.sleep(0.001)
+    else:
+        by_hand("-m", "fast", "stop")
+        while embedded_postgres._status(data) == "ready":
+            time.sleep(0.001)
+    joined = EmbeddedServer(data)
+    assert _answer(joined) == 42
+    joined.cleanup()
+    server.cleanup()
 
 
 @pytest.mark.parametrize("what", ["initdb", "start", "stop"])
