@@ -64,9 +64,7 @@ class EmbeddedServer:
         with _turn(self.data_folder) as turn:
             _start(self.data_folder, turn)
             if self.users < 0:
-                self.users = os.open(
-                    _beside(self.data_folder, "users"), os.O_RDWR | os.O_CREAT, 0o600
-                )
+                self.users = _lock_file(self.data_folder, "users")
                 fcntl.flock(self.users, fcntl.LOCK_SH)
                 atexit.register(self.cleanup)
 
@@ -86,10 +84,13 @@ class EmbeddedServer:
 
 
 def stop_if_unused(data_folder: Path) -> bool:
-    """Stop the server of `data_folder` unless a process uses it; say whether none runs now."""
+    """Stop the server of `data_folder` unless a process uses it; say whether none runs now.
+
+    ChildProcessError if it is still starting or stopping after a minute.
+    """
     data_folder = data_folder.resolve()
     with _turn(data_folder) as turn:
-        users = os.open(_beside(data_folder, "users"), os.O_RDWR | os.O_CREAT, 0o600)
+        users = _lock_file(data_folder, "users")
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -113,7 +114,7 @@ def postmaster_pid(data_folder: Path) -> int | None:
 
 @contextmanager
 def _turn(data_folder: Path) -> Iterator[int]:
-    lock = os.open(_beside(data_folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    lock = _lock_file(data_folder, "lock")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock
@@ -123,6 +124,11 @@ def _turn(data_folder: Path) -> Iterator[int]:
 
 def _beside(data_folder: Path, suffix: str) -> Path:
     return data_folder.with_name(f"{data_folder.name}.{suffix}")
+
+
+def _lock_file(data_folder: Path, suffix: str) -> int:
+    """Open a file beside the data whose `flock` says something; who inherits the number holds it too."""
+    return os.open(_beside(data_folder, suffix), os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def _start(data_folder: Path, turn: int) -> None:
@@ -141,7 +147,7 @@ def _start(data_folder: Path, turn: int) -> None:
     options = f"-h '' -k {shlex.quote(str(socket_folder))} -c max_connections=200"
     log = str(data_folder / "postgres.log")
     command = ("pg_ctl", "-w", "-t", "60", "-D", str(data_folder), "-l", log, "-o", options)
-    alive = os.open(_beside(data_folder, "alive"), os.O_RDWR | os.O_CREAT, 0o600)
+    alive = _lock_file(data_folder, "alive")
     try:
         fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _run(*command, "start", keep_open=alive)
@@ -172,7 +178,7 @@ def _is_up(data_folder: Path) -> bool:
 
 def _lives(data_folder: Path) -> bool:
     """Say whether any process of a server that was started here is left."""
-    alive = os.open(_beside(data_folder, "alive"), os.O_RDWR | os.O_CREAT, 0o600)
+    alive = _lock_file(data_folder, "alive")
     try:
         fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

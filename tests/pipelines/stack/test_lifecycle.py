@@ -91,8 +91,9 @@ def test_the_stack_starts_heals_survives_its_supervisor_and_stops_exactly_itself
     # It is back so soon that the others may not even notice.
     _wait_for(lambda: stack.status(idle)["postgres"]["pid"] not in (None, parts["postgres"]["pid"]))
     _wait_for(lambda: _healed(idle, set()))
-    _kill("airflow-scheduler", stack.status(idle))
-    _wait_for(lambda: _healed(idle, {"airflow-scheduler"}))
+    for name in ("airflow-scheduler", "airflow-dag-processor"):
+        _kill(name, stack.status(idle))
+    _wait_for(lambda: _healed(idle, {"airflow-scheduler", "airflow-dag-processor"}))
 
     running = _identities(idle)
     os.kill(_state(idle)["supervisor"]["pid"], signal.SIGKILL)
